@@ -1,0 +1,75 @@
+"""COCO compressed run-length encoding of masks, in NumPy.
+
+Runs alternate background, foreground, ... down the columns, background first. Each run length is written in 5-bit
+groups, low first: character = group + 48, bit 0x20 set when more groups follow, sign-extended by bit 0x10 of the last
+group. From the fourth run on, what is written is the difference to the run two before.
+
+Source: the format of the COCO API (pycocotools), in which CLEVRER's object proposals are stored.
+"""
+
+import numpy as np
+
+
+def encode(mask: np.ndarray) -> dict:
+    """Encodes a bool[h w] mask as {"size": [h, w], "counts": str}.
+
+    Raises:
+        ValueError: the mask is not two-dimensional.
+    """
+    if mask.ndim != 2:
+        raise ValueError(f"a mask has two axes, height and width; got the shape {mask.shape}")
+    pixels = np.asarray(mask, bool).ravel(order="F")
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    starts = np.concatenate([[0], [0] if pixels.size and pixels[0] else [], changes, [pixels.size]])
+    runs = np.diff(starts).astype(int).tolist()
+    numbers = [run - runs[i - 2] if i > 2 else run for i, run in enumerate(runs)]
+    return {"size": list(mask.shape), "counts": "".join(map(_characters, numbers))}
+
+
+def counts(text: str | bytes) -> np.ndarray:
+    """The run lengths i64[n] in a compressed string.
+
+    Raises:
+        ValueError: the string ends inside a number or holds a character that the format does not use.
+    """
+    groups = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
+    if not groups.size:
+        return np.zeros(0, np.int64)
+    if groups.min() < 0 or groups.max() > 63 or groups[-1] & 0x20:
+        raise ValueError(
+            "not a COCO run-length string: a character is out of range or the last number is cut off"
+        )
+    ends = np.flatnonzero(groups & 0x20 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    shift = 5 * (np.arange(groups.size) - np.repeat(starts, ends - starts + 1))
+    numbers = np.add.reduceat((groups & 0x1F) << shift, starts)
+    negative = groups[ends] & 0x10 != 0
+    numbers -= np.where(negative, np.int64(1) << (shift[ends] + 5), 0)
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+def decode(rle: dict) -> np.ndarray:
+    """The mask u8[h w], 0 or 1, of {"size": [h, w], "counts": str | bytes}.
+
+    Raises:
+        ValueError: the runs do not fill the size.
+    """
+    height, width = rle["size"]
+    runs = counts(rle["counts"])
+    if (runs < 0).any() or runs.sum() != height * width:
+        raise ValueError(f"the run lengths of a mask do not fill its {height} x {width} pixels")
+    pixels = np.repeat(np.arange(runs.size, dtype=np.uint8) & 1, runs)
+    return pixels.reshape(width, height).T
+
+
+def _characters(number: int) -> str:
+    characters = []
+    while True:
+        group = number & 0x1F
+        number >>= 5
+        more = number != (-1 if group & 0x10 else 0)
+        characters.append(chr(48 + group + (0x20 if more else 0)))
+        if not more:
+            return "".join(characters)
