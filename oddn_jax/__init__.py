@@ -1,0 +1,38 @@
+"""ODDN in JAX and Flax: objects, their dynamics and their future from unlabelled video.
+
+Axis letters, in this whole project: b batch, t time, k slots, r refinement step, h w image, l latent, d dynamics,
+p prediction; `*b` any leading axes. Videos are [b t h w 3] with pixels in [0, 1].
+
+    model = oddn_jax.ODDN(oddn_jax.ODDNConfig.preset("prediction"))
+    params = model.init(jax.random.key(0), video, jax.random.key(1))["params"]
+    inferred = model.apply({"params": params}, video, key, method="infer")
+    future = model.apply({"params": params}, video[:, :2], key, num_steps=6, method="rollout")
+"""
+
+from oddn_jax import baselines, distributions, losses, metrics
+from oddn_jax.config import ODDNConfig
+from oddn_jax.decoder import Decoded
+from oddn_jax.distributions import Posterior
+from oddn_jax.dynamics import Distillation
+from oddn_jax.inference import Inference
+from oddn_jax.model import ODDN, Outputs, Prediction, Rollout
+from oddn_jax.relation import Interaction
+from oddn_jax.version import __version__
+
+__all__ = [
+    "ODDN",
+    "Decoded",
+    "Distillation",
+    "Inference",
+    "Interaction",
+    "ODDNConfig",
+    "Outputs",
+    "Posterior",
+    "Prediction",
+    "Rollout",
+    "__version__",
+    "baselines",
+    "distributions",
+    "losses",
+    "metrics",
+]

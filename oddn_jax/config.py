@@ -1,0 +1,187 @@
+"""ODDNConfig: every architectural choice of the model in one place, each with its source.
+
+Sources are the ODDN paper (ICLR 2022), the released code of its backbone (IODINE, the implementation whose parameter
+count is the paper's Table 4), or "our choice" where neither settles a question. `experiments/README.md` has the reasons.
+"""
+
+import dataclasses
+
+# The values that string fields accept.
+CHOICES = {
+    "features": ("none", "random", "imagenet"),
+    "gradient_scale": ("per_sample", "per_batch"),
+    "iteration_weights": ("linear", "uniform", "last"),
+    "rollout_mode": ("redistill", "carry"),
+    "ffn_activation": ("relu", "elu", "tanh"),
+    "pair_embedding_activation": ("relu", "elu", "tanh"),
+    "pair_attention_activation": ("relu", "elu", "tanh"),
+    "compute_dtype": ("float32", "bfloat16", "float64"),
+    "remat": ("none", "step", "everything"),
+}
+
+
+@dataclasses.dataclass(kw_only=True, unsafe_hash=True)
+class ODDNConfig:
+    """Architecture and objective of ODDN; the defaults are the paper's prediction model.
+
+    Mutable so that a command line can override single fields. Do not change it once a module holds it.
+    """
+
+    # The picture.
+    image_height: int = 64  # pixels, a multiple of 4; paper A.3
+    image_width: int = 64  # pixels, a multiple of 4; 64 (centre crop) or 96 (whole frame)
+
+    # The backbone: iterative amortised inference (paper 3.1; IODINE).
+    num_slots: int = 7  # K, paper A.3
+    latent_size: int = 64  # L, paper A.3: 64 for prediction, 16 for reasoning
+    num_refinement_steps: int = 5  # T decodes and T - 1 updates, paper A.3
+    hidden_size: int = 128  # LSTM and the code in front of it; IODINE code
+    convolution_channels: int = 64  # decoder and refinement network; IODINE code
+    initial_posterior_range: float = (
+        0.5  # learned initial posterior ~ U(-r, r); IODINE code (the paper prints U(0.5, 0.5))
+    )
+    features: str = (
+        "random"  # SqueezeNet channels for the refinement: none, random or imagenet weights; Table 4's count
+    )
+    freeze_features: bool = False  # the released code means to freeze them but trains them
+
+    # The likelihood and the objective (Eq. 1, 5, 6).
+    likelihood_variance: float = 0.3  # a variance, not a standard deviation; IODINE code
+    nll_weight: float = (
+        100.0  # beta; on the likelihood (paper A.3, Algorithm 1), not on the KL as Eq. 5 prints
+    )
+    kl_weight: float = 1.0
+    iteration_weights: str = "linear"  # step t of T counts t/T; IODINE code
+    gradient_scale: str = (
+        "per_sample"  # per_batch divides the refinement gradients by the number of frames, as the code does
+    )
+
+    # Dynamics distillation (Eq. 7-9).
+    dynamics_size: int = 4  # paper A.3
+    num_attention_heads: int = 1
+    scale_attention: bool = (
+        True  # by 1/sqrt(head size); our choice: Eq. 7 prints none, its source (the Transformer) has it
+    )
+    attend_current: bool = (
+        True  # Eq. 8: keys of both frames; False: of the previous frame only, as one sentence says
+    )
+    qkv_bias: bool = False  # with these widths Table 4's count is met to the unit
+    attention_output_projection: bool = False
+    ffn_hidden_size: int = 16
+    ffn_activation: str = "relu"
+    dynamics_norm_affine: bool = True
+
+    # Relation module (Eq. 10-13).
+    use_relation: bool = True  # False: the paper's ablation "ODDN w/o relation"
+    pair_embedding_size: int = 256
+    pair_embedding_bias: bool = False
+    pair_embedding_activation: str = "relu"
+    pair_attention_size: int = 100
+    pair_attention_activation: str = "tanh"
+    pair_effect_size: int = 256
+    dynamics_update_bias: bool = True
+
+    # Prediction (Eq. 4, 6).
+    predictor_bias: bool = False
+    predictor_residual: bool = False  # True: latents + W dynamics, as the author's later models do; not ODDN
+    rollout_mode: str = (
+        "redistill"  # dynamics from the last two frames; "carry": the updated dynamics are the state
+    )
+    student_forcing_depth: int = 2  # steps predicted from every observed pair in training; 1 switches it off
+    long_range_steps: int = 0  # ODDN-l (Table 3): 6, an additional rollout from the first two frames
+    prediction_weight: float = 1.0
+    nll_weight_on_prediction: bool = True  # beta also multiplies the prediction loss; the author's later code
+
+    # Test time.
+    sample_at_test: bool = False  # False: the posterior mean is the latent
+    num_context_frames: int = 2  # observed frames; paper 4.2
+    num_rollout_steps: int = 6  # predicted frames; paper 4.2
+
+    # How it is computed. None of these changes what is computed, beyond rounding.
+    compute_dtype: str = (
+        "float32"  # of convolutions and dense layers; likelihood, KL, norms and parameters keep float32
+    )
+    remat: str = (
+        "none"  # what the backward pass recomputes: none, step (each refinement), everything (also decodings)
+    )
+    unroll: int = 0  # refinement steps per loop iteration; 0: all of them on the CPU, 1 on accelerators
+
+    def __post_init__(self):
+        self.validate()
+
+    def validate(self):
+        """Checks the whole configuration.
+
+        Raises:
+          ValueError: a field is out of its range; the message names it, its value and what is allowed.
+        """
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")
+        for name in ("image_height", "image_width"):
+            if getattr(self, name) < 4 or getattr(self, name) % 4:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must be a positive multiple of 4 (the pooling window)"
+                )
+        at_least_one = (
+            "num_slots latent_size num_refinement_steps hidden_size convolution_channels dynamics_size num_attention_heads "
+            "ffn_hidden_size pair_embedding_size pair_attention_size pair_effect_size student_forcing_depth num_rollout_steps"
+        )
+        for name in at_least_one.split():
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.latent_size % self.num_attention_heads:
+            raise ValueError(
+                f"latent_size={self.latent_size} must be a multiple of num_attention_heads={self.num_attention_heads}"
+            )
+        if self.num_context_frames < 2:
+            raise ValueError(
+                f"num_context_frames={self.num_context_frames} must be at least 2: dynamics need two frames"
+            )
+        if self.likelihood_variance <= 0:
+            raise ValueError(f"likelihood_variance={self.likelihood_variance} must be positive")
+        for name in (
+            "initial_posterior_range",
+            "nll_weight",
+            "kl_weight",
+            "long_range_steps",
+            "prediction_weight",
+            "unroll",
+        ):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+
+    @classmethod
+    def preset(cls, name: str, **overrides) -> "ODDNConfig":
+        """Returns a named configuration.
+
+        Args:
+          name: "prediction" (paper: Tables 3-4, Figures 3-8), "reasoning" (Tables 1-2) or "quickstart" (ours: learns
+            something on two CPU cores within minutes, on small simulated scenes).
+          **overrides: fields to change.
+
+        Raises:
+          ValueError: no preset has that name.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+        return cls(**{**PRESETS[name], **overrides})
+
+
+PRESETS = {
+    "prediction": {},
+    "reasoning": dict(latent_size=16, image_width=96),
+    "quickstart": dict(
+        image_height=32,
+        image_width=32,
+        num_slots=4,
+        latent_size=16,
+        num_refinement_steps=3,
+        hidden_size=64,
+        convolution_channels=24,
+        features="none",
+        pair_embedding_size=64,
+        pair_attention_size=32,
+        pair_effect_size=64,
+    ),
+}

@@ -1,0 +1,79 @@
+"""DynamicsDistiller: what a slot's change between two frames says about its motion (Eq. 7-9)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from oddn_jax.config import ODDNConfig
+from oddn_jax.layers import ACTIVATIONS, dense
+
+
+class Distillation(NamedTuple):
+    """Dynamics of the slots of frames 2..t, and where they looked."""
+
+    dynamics: Float[Array, "*b t-1 k d"]
+    match_attention: Float[
+        Array, "*b t-1 k 2*k"
+    ]  # mean over heads; the previous frame's slots, then this frame's
+
+
+class DynamicsDistiller(nn.Module):
+    """One attention layer from a frame's slots to the slots of the previous and the same frame, then a small network.
+
+    Slots of different frames come in no common order: the attention finds the correspondence.
+
+    Source: paper Eq. 7-9 and Figure 2; the widths are those that meet Table 4's count.
+    """
+
+    config: ODDNConfig
+
+    def setup(self):
+        config = self.config
+        size, dtype = config.latent_size, config.compute_dtype
+
+        def projection():
+            return dense(size, size, use_bias=config.qkv_bias, dtype=dtype)
+
+        self.query, self.key, self.value = projection(), projection(), projection()
+        if config.attention_output_projection:
+            self.output = dense(size, size, dtype=dtype)
+        affine = config.dynamics_norm_affine
+        self.norm = nn.LayerNorm(1e-5, use_bias=affine, use_scale=affine)
+        hidden = config.ffn_hidden_size
+        self.ffn = [dense(size, hidden, dtype=dtype), dense(hidden, config.dynamics_size, dtype=dtype)]
+
+    def __call__(
+        self, previous: Float[Array, "*b k l"], current: Float[Array, "*b k l"]
+    ) -> tuple[Float[Array, "*b k d"], Float[Array, "*b k 2*k"]]:
+        """Distils the dynamics of the current frame's slots.
+
+        Returns:
+          The dynamics, and the attention (mean over heads) on the previous frame's slots, then on the current frame's;
+          with `attend_current=False` the second half is zero.
+        """
+        config = self.config
+        num_slots, num_heads = current.shape[-2], config.num_attention_heads
+        tokens = jnp.concatenate([previous, current], -2) if config.attend_current else previous
+
+        def heads(x):  # [*b n l] -> [*b n heads l/heads]
+            return x.reshape(*x.shape[:-1], num_heads, -1)
+
+        query, key, value = heads(self.query(current)), heads(self.key(tokens)), heads(self.value(tokens))
+        scores = jnp.einsum("...qhc,...khc->...hqk", query, key)
+        if config.scale_attention:
+            scores = scores * query.shape[-1] ** -0.5
+        attention = jax.nn.softmax(scores.astype(current.dtype), -1)
+        attended = jnp.einsum("...hqk,...khc->...qhc", attention, value).reshape(current.shape)
+        if config.attention_output_projection:
+            attended = self.output(attended)
+        x = self.norm((attended + current).astype(current.dtype))
+        x = ACTIVATIONS[config.ffn_activation](self.ffn[0](x))
+        dynamics = self.ffn[1](x).astype(current.dtype)
+        match = attention.mean(-3)
+        if not config.attend_current:
+            match = jnp.concatenate([match, jnp.zeros_like(match)], -1)
+        assert match.shape[-2:] == (num_slots, 2 * num_slots)
+        return dynamics, match

@@ -1,0 +1,202 @@
+"""Iterative amortised inference: the variational loop of the backbone, free of Flax.
+
+Posterior -> sample -> decode -> what is wrong -> refine, a fixed number of times (paper Eq. 2-3, Algorithm 1). The three
+gradients that the refinement network sees are closed forms and one pull-back through the decoder, all constant for training.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from oddn_jax.config import ODDNConfig
+from oddn_jax.decoder import Decoded, compose
+from oddn_jax.distributions import (
+    Posterior,
+    mixture_log_likelihood,
+    mixture_nll,
+    mixture_nll_gradients,
+    pixel_likelihoods,
+    sample,
+    slot_kl,
+)
+from oddn_jax.refinement import RefinementInputs, RefinementState, refinement_inputs
+
+
+class Inference(NamedTuple):
+    """The slots of each frame. `r` counts decodings; the last one belongs to the returned posterior."""
+
+    posterior: Posterior  # [*b k l], after the last refinement
+    latents: Float[Array, "*b k l"]  # its sample, or its mean when inference is deterministic
+    decoded: Decoded  # of these latents
+    nll: Float[Array, "*b r"]  # nats per frame, unweighted
+    kl: Float[Array, "*b r"]  # nats per frame, unweighted, summed over slots
+    trajectory: Posterior  # [*b r k l], in front of each decoding
+
+
+class Step(NamedTuple):
+    """One decoding, and how well it explains the frame."""
+
+    latents: Float[Array, "*b k l"]
+    decoded: Decoded
+    nll: Float[Array, "*b"]
+    kl: Float[Array, "*b"]
+
+
+def posterior_gradient(
+    posterior: Posterior,
+    noise: Float[Array, "*b k l"],
+    latent_gradient: Float[Array, "*b k l"],
+    kl_weight: float,
+) -> Posterior:
+    """Gradient of the loss with respect to the posterior, given the likelihood's with respect to its sample.
+
+    Source: chain rule through the reparameterised sample, plus the closed-form gradient of the KL term.
+    """
+    mean, log_variance = posterior
+    return Posterior(
+        latent_gradient + kl_weight * mean,
+        0.5 * jnp.exp(0.5 * log_variance) * noise * latent_gradient
+        + 0.5 * kl_weight * (jnp.exp(log_variance) - 1),
+    )
+
+
+def evaluate_sample(
+    decode: Callable,
+    frames: Float[Array, "*b h w 3"],
+    posterior: Posterior,
+    latents: Float[Array, "*b k l"],
+    config: ODDNConfig,
+) -> Step:
+    """Decodes latents and scores them against the frames."""
+    decoded = compose(*decode(latents))
+    nll = mixture_nll(frames, decoded.slot_rgb, decoded.slot_masks, config.likelihood_variance)
+    return Step(latents, decoded, nll, slot_kl(posterior).sum(-1))
+
+
+def evaluate_and_look(
+    decode: Callable,
+    frames: Float[Array, "*b h w 3"],
+    features: Float[Array, "*b h w f"] | None,
+    posterior: Posterior,
+    noise: Float[Array, "*b k l"],
+    config: ODDNConfig,
+) -> tuple[Step, RefinementInputs]:
+    """Decodes a sample of the posterior, scores it, and gathers what the refinement network sees of it.
+
+    The loss whose gradients it sees is nll_weight * nll + kl_weight * KL of each frame (paper 3.1). One forward pass of the
+    decoder serves both the score and the pull-back of the gradients.
+    """
+    variance = config.likelihood_variance
+    latents = sample(posterior, noise)
+    (slot_rgb, slot_mask_logits), pull_back = jax.vjp(decode, latents)
+    decoded = compose(slot_rgb, slot_mask_logits)
+    likelihoods = pixel_likelihoods(frames, slot_rgb, variance)
+    log_likelihood = mixture_log_likelihood(likelihoods, decoded.slot_masks)
+    step = Step(latents, decoded, -log_likelihood.sum((-3, -2, -1)), slot_kl(posterior).sum(-1))
+
+    scale = 1.0
+    if config.gradient_scale == "per_batch":
+        scale = 1.0 / math.prod(frames.shape[:-3])
+    masks = jax.lax.stop_gradient(decoded.slot_masks)
+    rgb_gradient, mask_gradient = jax.tree.map(
+        lambda x: scale * config.nll_weight * x,
+        mixture_nll_gradients(*jax.lax.stop_gradient((frames, slot_rgb, masks, likelihoods)), variance),
+    )
+    logit_gradient = masks * (mask_gradient - (masks * mask_gradient).sum(-4, keepdims=True))
+    (latent_gradient,) = jax.lax.stop_gradient(pull_back((rgb_gradient, logit_gradient)))
+    gradient = posterior_gradient(
+        jax.lax.stop_gradient(posterior), noise, latent_gradient, scale * config.kl_weight
+    )
+    inputs = refinement_inputs(
+        frames,
+        slot_rgb,
+        decoded.slot_masks,
+        slot_mask_logits,
+        likelihoods,
+        log_likelihood,
+        rgb_gradient,
+        mask_gradient,
+        posterior,
+        gradient,
+        features,
+    )
+    return step, inputs
+
+
+def iterative_inference(
+    decode: Callable,
+    refine: Callable,
+    frames: Float[Array, "*b h w 3"],
+    features: Float[Array, "*b h w f"] | None,
+    initial_posterior: Posterior,
+    initial_state: RefinementState,
+    noise: Float[Array, "r *b k l"],
+    config: ODDNConfig,
+    *,
+    deterministic: bool = False,
+) -> Inference:
+    """Infers the slots of each frame, independently of all others.
+
+    Args:
+      decode: latents -> (slot_rgb, slot_mask_logits).
+      refine: (RefinementInputs, state) -> (change of the posterior, state).
+      frames: pixels in [0, 1].
+      features: further image channels for the refinement network, the same at each step.
+      initial_posterior: in front of the first decoding.
+      initial_state: of the refinement network.
+      noise: standard normal; its first axis gives the number of decodings, which is one more than that of refinements.
+      deterministic: decode the posterior's mean in the last step (the steps before it still sample).
+
+    Source: paper 3.1, Algorithm 1 lines 4-10; the backbone's code refines after every decoding but the last.
+    """
+
+    def refinement_step(carry, noise):
+        posterior, state = carry
+        step, inputs = evaluate_and_look(decode, frames, features, posterior, noise, config)
+        delta, state = refine(inputs, state)
+        refined = jax.tree.map(jnp.add, posterior, delta)
+        return (refined, state), (posterior, step.nll, step.kl)
+
+    if config.remat != "none":
+        refinement_step = jax.checkpoint(refinement_step, prevent_cse=False)
+    num_refinements = noise.shape[0] - 1
+    (posterior, _), (trajectory, nll, kl) = jax.lax.scan(
+        refinement_step,
+        (initial_posterior, initial_state),
+        noise[:-1],
+        unroll=scan_unroll(config, num_refinements),
+    )
+    latents = posterior.mean if deterministic else sample(posterior, noise[-1])
+    last_step = partial(evaluate_sample, decode, frames, config=config)
+    if config.remat == "everything":
+        last_step = jax.checkpoint(last_step)
+    last = last_step(posterior, latents)
+
+    def append(steps, end, axis):
+        return jnp.moveaxis(jnp.concatenate([steps, end[None]]), 0, axis)
+
+    batch_axes = frames.ndim - 3
+    return Inference(
+        posterior=posterior,
+        latents=last.latents,
+        decoded=last.decoded,
+        nll=append(nll, last.nll, batch_axes),
+        kl=append(kl, last.kl, batch_axes),
+        trajectory=jax.tree.map(lambda steps, end: append(steps, end, batch_axes), trajectory, posterior),
+    )
+
+
+def scan_unroll(config: ODDNConfig, num_steps: int) -> int:
+    """Refinement steps per iteration of the compiled loop.
+
+    Complete on the CPU, because XLA:CPU differentiates convolutions inside a loop 40 times slower than outside of one
+    (measured; JAX issue 12868); 1 on accelerators, where the loop costs nothing and compiles faster.
+    """
+    if config.unroll:
+        return min(config.unroll, max(num_steps, 1))
+    return max(num_steps, 1) if jax.default_backend() == "cpu" else 1

@@ -1,0 +1,68 @@
+"""Dense and convolution layers with PyTorch's default initialisation, which the backbone's symmetry breaking relies on.
+
+Sizes are written as (inputs, outputs), so that a reader can check Table 4's parameter counts line by line.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import variance_scaling
+from jaxtyping import Array, Float
+
+ACTIVATIONS = {"relu": jax.nn.relu, "elu": jax.nn.elu, "tanh": jnp.tanh}
+
+# U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for kernels.
+kernel_init = variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def uniform_init(bound: float):
+    """An initialiser that draws from U(-bound, bound)."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def dense(inputs: int, outputs: int, *, use_bias: bool = True, dtype: str | None = None) -> nn.Dense:
+    """A dense layer, kernel [inputs, outputs]."""
+    return nn.Dense(outputs, use_bias, dtype, kernel_init=kernel_init, bias_init=uniform_init(inputs**-0.5))
+
+
+def convolution(
+    inputs: int,
+    outputs: int,
+    *,
+    window: int = 3,
+    stride: int = 1,
+    padding: str = "SAME",
+    dtype: str | None = None,
+    pretrained: Callable | None = None,
+) -> nn.Conv:
+    """A square convolution over [n h w c], kernel [window, window, inputs, outputs].
+
+    Args:
+      pretrained: returns (kernel, bias) to start from; called only when parameters are made.
+    """
+    initializers = [kernel_init, uniform_init((window * window * inputs) ** -0.5)]
+    if pretrained is not None:
+        initializers = [lambda key, shape, dtype, i=i: jnp.asarray(pretrained()[i], dtype) for i in (0, 1)]
+    kernel, bias = initializers
+    return nn.Conv(
+        outputs, (window, window), stride, padding, dtype=dtype, kernel_init=kernel, bias_init=bias
+    )
+
+
+def normalize(x: Float[Array, "..."], num_axes: int) -> Float[Array, "..."]:
+    """Zero mean and unit variance over the last `num_axes` axes, without parameters (eps 1e-5, population variance)."""
+    axes = tuple(range(-num_axes, 0))
+    mean = x.mean(axes, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(x.var(axes, keepdims=True) + 1e-5)
+
+
+def coordinate_channels(height: int, width: int) -> Float[Array, "h w 2"]:
+    """Row and column coordinate of each pixel, each running from -1 to 1."""
+    rows, columns = jnp.linspace(-1, 1, height), jnp.linspace(-1, 1, width)
+    return jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), -1)

@@ -1,0 +1,231 @@
+"""ODDN: slots from each frame, their dynamics from two frames, their interactions, and the frames to come."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from oddn_jax.backbone import Backbone, as_function
+from oddn_jax.config import ODDNConfig
+from oddn_jax.decoder import Decoded, compose
+from oddn_jax.distributions import mixture_nll
+from oddn_jax.dynamics import Distillation, DynamicsDistiller
+from oddn_jax.inference import Inference
+from oddn_jax.relation import Interaction, LatentPredictor, RelationModule
+
+
+class Rollout(NamedTuple):
+    """Predicted frames. Entry s belongs to the s-th frame after the context."""
+
+    latents: Float[Array, "*b t k l"]
+    dynamics: Float[Array, "*b t k d"]  # that entered the interaction from which the frame is predicted
+    decoded: Decoded
+    pair_attention: Float[Array, "*b t k k"]
+    match_attention: Float[
+        Array, "*b t k 2*k"
+    ]  # zero after the first frame in mode "carry", which distils only once
+
+
+class Prediction(NamedTuple):
+    """The frames that training predicts; `p` counts them, several may aim at the same frame."""
+
+    latents: Float[Array, "*b p k l"]
+    nll: Float[Array, "*b p"]  # nats per frame, unweighted
+    squared_error: Float[Array, "*b p"]  # mean over pixels and colours
+    target: Int[Array, " p"]  # index of the frame it aims at
+    depth: Int[Array, " p"]  # 1: predicted from observed slots, 2: from predicted ones, ...
+
+
+class Outputs(NamedTuple):
+    """What one training step needs, computed once."""
+
+    inference: Inference
+    distillation: Distillation
+    interaction: Interaction  # of frames 2..t-1
+    prediction: Prediction
+
+
+class ODDN(Backbone):
+    """Object Dynamics Distillation Network.
+
+    Source: Tang et al., Object Dynamics Distillation for Scene Decomposition and Representation, ICLR 2022.
+
+    Attributes:
+      config: `ODDNConfig`; `ODDN(ODDNConfig.preset("prediction"))` has Table 4's 2,925,365 parameters.
+    """
+
+    def setup(self):
+        super().setup()
+        self.distiller = DynamicsDistiller(self.config)
+        if self.config.use_relation:
+            self.relation = RelationModule(self.config)
+        self.predictor = LatentPredictor(self.config)
+
+    def distill(self, latents: Float[Array, "*b t k l"]) -> Distillation:
+        """Distils the dynamics of each frame but the first from it and the frame before it (Eq. 7-9)."""
+        return Distillation(*self.distiller(latents[..., :-1, :, :], latents[..., 1:, :, :]))
+
+    def interact(self, dynamics: Float[Array, "*b k d"], latents: Float[Array, "*b k l"]) -> Interaction:
+        """Updates each slot's dynamics by what the other slots do to it (Eq. 10-13); without relation, by nothing."""
+        if self.config.use_relation:
+            return self.relation(dynamics, latents)
+        pairs = jnp.zeros((*dynamics.shape[:-1], dynamics.shape[-2]), dynamics.dtype)
+        return Interaction(dynamics, pairs, pairs[..., None])
+
+    def predict_latents(
+        self, updated_dynamics: Float[Array, "*b k d"], latents: Float[Array, "*b k l"]
+    ) -> Float[Array, "*b k l"]:
+        """Predicts the latents of the next frame, slot by slot (Eq. 4)."""
+        return self.predictor(updated_dynamics, latents)
+
+    def rollout(
+        self,
+        context: Float[Array, "*b t h w 3"] | Float[Array, "*b t k l"],
+        key: PRNGKeyArray | None = None,
+        *,
+        num_steps: int,
+        mode: str | None = None,
+        noise: Float[Array, "r *b t k l"] | None = None,
+    ) -> Rollout:
+        """Predicts the frames after the context.
+
+        Args:
+          context: video with pixels in [0, 1], or its latents; at least two frames, of which the last two are used.
+          key: for the inference of a video; latents need none.
+          num_steps: frames to predict.
+          mode: "redistill" (dynamics from the last two frames, predicted or not) or "carry" (the updated dynamics are
+            handed on); None: the configured one. The paper does not say which; they agree at the first step.
+          noise: instead of the key.
+
+        Raises:
+          ValueError: fewer than two frames, or an unknown mode.
+        """
+        config = self.config
+        mode = config.rollout_mode if mode is None else mode
+        if mode not in ("redistill", "carry"):
+            raise ValueError(f'mode={mode!r} is not "redistill" or "carry"')
+        is_video = context.shape[-1] == 3 and context.shape[-3:-1] == (
+            config.image_height,
+            config.image_width,
+        )
+        frames_axis = -4 if is_video else -3
+        if context.shape[frames_axis] < 2:
+            raise ValueError(
+                "a rollout needs two frames of context: dynamics are distilled from a pair of frames"
+            )
+        latents = context
+        if is_video:
+            deterministic = not config.sample_at_test
+            video = context[..., -2:, :, :, :]
+            noise = None if noise is None else noise[..., -2:, :, :]
+            latents = self.infer(video, key, noise=noise, deterministic=deterministic).latents
+        latents, dynamics, pair_attention, match_attention = self.roll_latents(
+            latents[..., -2, :, :], latents[..., -1, :, :], num_steps, mode
+        )
+        return Rollout(latents, dynamics, self.decode(latents), pair_attention, match_attention)
+
+    def roll_latents(
+        self, previous: Float[Array, "*b k l"], current: Float[Array, "*b k l"], num_steps: int, mode: str
+    ) -> tuple[
+        Float[Array, "*b t k l"],
+        Float[Array, "*b t k d"],
+        Float[Array, "*b t k k"],
+        Float[Array, "*b t k 2*k"],
+    ]:
+        """The rollout in latent space: latents, dynamics, pair attention and match attention of each step."""
+        distill, predict = as_function(self.distiller), as_function(self.predictor)
+        interact = as_function(self.relation) if self.config.use_relation else self.interact
+
+        def step(carry, _):
+            current, dynamics, match = carry
+            interaction = interact(dynamics, current)
+            following = predict(interaction.updated_dynamics, current)
+            if mode == "redistill":
+                next_dynamics, next_match = distill(current, following)
+            else:
+                next_dynamics, next_match = interaction.updated_dynamics, jnp.zeros_like(match)
+            return (following, next_dynamics, next_match), (
+                following,
+                dynamics,
+                interaction.pair_attention,
+                match,
+            )
+
+        carry = (current, *distill(previous, current))
+        _, steps = jax.lax.scan(step, carry, length=num_steps)
+        return tuple(jnp.moveaxis(x, 0, current.ndim - 2) for x in steps)
+
+    def __call__(
+        self,
+        video: Float[Array, "b t h w 3"],
+        key: PRNGKeyArray | None = None,
+        *,
+        noise: Float[Array, "r b t k l"] | None = None,
+    ) -> Outputs:
+        """Everything that the losses need: slots of all frames, and predictions of all but the first two.
+
+        Predictions start at every pair of observed frames and go `student_forcing_depth` steps far on their own output
+        ("student forcing", paper 3.4); with `long_range_steps` one more rollout starts at the first pair (ODDN-l).
+
+        Args:
+          video: pixels in [0, 1]; at least three frames.
+          key: for the samples of the posteriors.
+          noise: standard normal, instead of the key.
+
+        Raises:
+          ValueError: fewer than three frames.
+        """
+        if video.shape[1] < 3:
+            raise ValueError(
+                f"training needs at least 3 frames (two observed, one predicted), the clip has {video.shape[1]}"
+            )
+        if self.is_initializing():
+            self.initialize_parameters()
+        config = self.config
+        num_frames = video.shape[1]
+        inference = self.infer(video, key, noise=noise)
+        latents = inference.latents
+        distillation = self.distill(latents)
+        interaction = self.interact(distillation.dynamics[:, :-1], latents[:, 1:-1])
+
+        # Entry n of `current` continues slot order from observed frame n + 2; each further step has one start less.
+        predicted, target, depth = [], [], []
+        previous, current, updated = latents[:, :-2], latents[:, 1:-1], interaction.updated_dynamics
+        for step in range(1, min(config.student_forcing_depth, num_frames - 2) + 1):
+            if step > 1:
+                previous, current, updated = previous[:, :-1], current[:, :-1], updated[:, :-1]
+                dynamics = updated if config.rollout_mode == "carry" else self.distiller(previous, current)[0]
+                updated = self.interact(dynamics, current).updated_dynamics
+            following = self.predict_latents(updated, current)
+            predicted.append(following)
+            target += range(1 + step, num_frames)
+            depth += [step] * following.shape[1]
+            previous, current = current, following
+        if config.long_range_steps:
+            steps = min(config.long_range_steps, num_frames - 2)
+            predicted.append(self.roll_latents(latents[:, 0], latents[:, 1], steps, config.rollout_mode)[0])
+            target += range(2, 2 + steps)
+            depth += range(1, 1 + steps)
+        prediction = self.score_predictions(video, jnp.concatenate(predicted, 1), target, depth)
+        return Outputs(inference, distillation, interaction, prediction)
+
+    def score_predictions(
+        self,
+        video: Float[Array, "b t h w 3"],
+        latents: Float[Array, "b p k l"],
+        target: list[int],
+        depth: list[int],
+    ) -> Prediction:
+        """Decodes predicted latents as they are and compares them with the frames they aim at."""
+        decode, config = as_function(self.decoder), self.config
+
+        def score(latents, frames):
+            decoded = compose(*decode(latents))
+            nll = mixture_nll(frames, decoded.slot_rgb, decoded.slot_masks, config.likelihood_variance)
+            return nll, ((decoded.reconstruction - frames) ** 2).mean((-3, -2, -1))
+
+        if config.remat == "everything":
+            score = jax.checkpoint(score)
+        target = jnp.array(target, jnp.int32)
+        return Prediction(latents, *score(latents, video[:, target]), target, jnp.array(depth, jnp.int32))
