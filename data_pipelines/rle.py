@@ -1,8 +1,8 @@
 """COCO compressed run-length encoding of masks, in NumPy.
 
-Runs alternate background, foreground, ... down the columns, background first. Each run length is written in 5-bit
-groups, low first: character = group + 48, bit 0x20 set when more groups follow, sign-extended by bit 0x10 of the last
-group. From the fourth run on, what is written is the difference to the run two before.
+Runs alternate background, foreground, ... down the columns, background first. Each length is written in
+groups of 5 bits, low first: character = group + 48, bit 0x20 set when more groups follow, sign-extended by bit
+0x10 of the last group. From the fourth run on, what is written is the difference to the run two before.
 
 Source: the format of the COCO API (pycocotools), in which CLEVRER's object proposals are stored.
 """
@@ -37,7 +37,7 @@ def counts(text: str | bytes) -> np.ndarray:
         return np.zeros(0, np.int64)
     if groups.min() < 0 or groups.max() > 63 or groups[-1] & 0x20:
         raise ValueError(
-            "not a COCO run-length string: a character is out of range or the last number is cut off"
+            "not a COCO run-length string: a character is out of range or the last number is cut"
         )
     ends = np.flatnonzero(groups & 0x20 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])

@@ -1,6 +1,7 @@
 """The records that the simulator hands out: one scene, what happened in it, and its pictures.
 
-World: metre-like units, z up, x toward the camera, y to the right. Axis letters: t time, n objects, h w image.
+World: metre-like units, z up, x toward the camera, y to the right.
+Axis letters: t time, n objects, h w picture.
 """
 
 from typing import NamedTuple
