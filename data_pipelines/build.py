@@ -1,0 +1,273 @@
+"""Builds data sets: `python -m data_pipelines.build NAME[/CONFIG] --data_dir=DIR [--raw_dir=DIR] [--option=value]`.
+
+The options of a config (see `--help` after the name) make a config of their own, whose name is derived from them.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import fcntl
+import importlib
+import io
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data_pipelines.parallel import default_jobs
+from data_pipelines.samples import VERSION
+
+DATASETS = ("clevrer", "simulated_clevrer")
+INDEX_FILENAME = "index.json"
+
+
+class BuildSummary(NamedTuple):
+    """What a data set holds. Files are named with the reason for which they were not used."""
+
+    videos: int
+    frames: int
+    skipped: tuple[tuple[str, str], ...]  # the video was left out
+    incomplete: tuple[tuple[str, str], ...]  # the video was kept without what the file should have given
+    bytes: int  # on disk
+    path: Path
+
+
+def dataset_path(name: str, config: str, data_dir: str | Path) -> Path:
+    """The folder of a data set, built or not."""
+    return Path(data_dir) / name / config / VERSION
+
+
+def is_built(name: str, config: str, data_dir: str | Path) -> bool:
+    """Whether a data set is there, complete."""
+    return (dataset_path(name, config, data_dir) / INDEX_FILENAME).is_file()
+
+
+def make_config(name: str, base: str | None = None, **options: Any):
+    """A TFDS builder config: one of the named ones, or one with other options and a name derived from them.
+
+    Args:
+        name: a data set.
+        base: name of the config to start from; None is the first.
+        options: fields of the data set's config class.
+
+    Raises:
+        ValueError: there is no such data set, config or option, or an option has no sensible value.
+    """
+    configs = {config.name: config for config in _builder_class(name).BUILDER_CONFIGS}
+    base = base or next(iter(configs))
+    if base not in configs:
+        raise ValueError(f"{name} has no config {base!r}; there are {', '.join(configs)}")
+    config = configs[base]
+    known = config_options(config)
+    unknown = options.keys() - known.keys()
+    if unknown:
+        raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    changed = {key: options[key] for key in known if options.get(key, known[key]) != known[key]}
+    if not changed:
+        return config
+    suffix = "-".join(
+        f"{key}_{int(value) if value in (True, False) else value}" for key, value in changed.items()
+    )
+    return dataclasses.replace(config, name=f"{base}-{suffix}", **changed)
+
+
+def config_options(config) -> dict[str, Any]:
+    """The options of a data set's config with their values, without the fields that every TFDS config has."""
+    inherited = {field.name for base in type(config).__bases__ for field in dataclasses.fields(base)}
+    names = [field.name for field in dataclasses.fields(config) if field.name not in inherited]
+    return {name: getattr(config, name) for name in names}
+
+
+def build(
+    name: str,
+    config,
+    data_dir: str | Path,
+    *,
+    raw_dir: str | Path | None = None,
+    jobs: int | None = None,
+    strict: bool = False,
+    progress: bool = True,
+) -> BuildSummary:
+    """Builds a data set, or returns at once where it is there already.
+
+    Damaged or missing files are named on stderr and left out. An interrupted build leaves nothing that looks like a
+    data set; the next one removes what is left of it. Two builds of one data set wait for each other. The bytes do not
+    depend on `jobs`.
+
+    Args:
+        name: "clevrer" or "simulated_clevrer".
+        config: the name of a config, or a config of `make_config`.
+        data_dir: data sets are laid out below it as TFDS does: NAME/CONFIG/VERSION.
+        raw_dir: holds the unzipped raw files; only for data sets that have some.
+        jobs: processes that read or render, None for one a processor. They are spawned: a script that asks for more
+            than one needs its `if __name__ == "__main__"`.
+        strict: the first damaged or missing file is an error.
+        progress: shows progress on stderr.
+
+    Raises:
+        FileNotFoundError: the raw files are not there.
+        ValueError: wrong names or options, unusable raw files, or with `strict` the first problem.
+    """
+    builder_class = _builder_class(name)
+    config = make_config(name, config) if isinstance(config, str) else config
+    path = dataset_path(name, config.name, data_dir)
+    if is_built(name, config.name, data_dir):
+        return _summary(path)
+    if builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS is not None:
+        if raw_dir is None:
+            raise ValueError(
+                f"{path} is not built, and {name} is built from files that you download: "
+                f"python -m data_pipelines.build {name}/{config.name} --data_dir={data_dir} --raw_dir=FOLDER"
+            )
+        if not Path(raw_dir).is_dir():
+            raise FileNotFoundError(f"the raw folder {raw_dir} does not exist")
+    jobs = default_jobs() if jobs is None else jobs
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.parent / ".lock"):
+        if is_built(name, config.name, data_dir):
+            return _summary(path)
+        for leftover in path.parent.glob(f"{VERSION}*"):
+            shutil.rmtree(leftover)
+        _write(builder_class, config, data_dir, raw_dir, jobs, strict, progress)
+    return _summary(path)
+
+
+def _write(builder_class, config, data_dir, raw_dir, jobs: int, strict: bool, progress: bool) -> None:
+    import absl.logging
+    import tensorflow_datasets as tfds
+
+    from data_pipelines.video_builder import BuildOptions
+
+    verbosity = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    try:
+        # TFDS announces on stdout what it is about to do; results belong there.
+        with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as download_dir:
+            builder = builder_class(data_dir=str(data_dir), config=config, file_format="array_record")
+            builder.options = BuildOptions(jobs, strict, progress)
+            # Nothing is downloaded, but TFDS makes the folders for it.
+            builder.download_and_prepare(
+                download_dir=download_dir,
+                download_config=tfds.download.DownloadConfig(manual_dir=raw_dir, try_download_gcs=False),
+            )
+    finally:
+        absl.logging.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # The system releases the lock of a killed process.
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another build of {path.parent}", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _builder_class(name: str):
+    if name not in DATASETS:
+        raise ValueError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}")
+    return importlib.import_module(f"data_pipelines.{name}.{name}_dataset_builder").Builder
+
+
+def _summary(path: Path) -> BuildSummary:
+    index = json.loads((path / INDEX_FILENAME).read_text())
+    entries = [entry for split in index["splits"].values() for entry in split]
+    problems = {
+        wanted: tuple((file, reason) for file, reason, skipped in index["problems"] if skipped is wanted)
+        for wanted in (True, False)
+    }
+    return BuildSummary(
+        videos=len(entries),
+        frames=sum(entry["num_frames"] for entry in entries),
+        skipped=problems[True],
+        incomplete=problems[False],
+        bytes=sum(file.stat().st_size for file in path.iterdir()),
+        path=path,
+    )
+
+
+def _print_summary(summary: BuildSummary, was_built: bool) -> None:
+    if was_built:
+        print(f"{summary.path} was built already; remove the folder to build it again")
+    print(f"videos      {summary.videos}")
+    print(f"frames      {summary.frames}")
+    for kind, problems in (("skipped", summary.skipped), ("incomplete", summary.incomplete)):
+        print(f"{kind:<12}{len(problems)}")
+        for file, reason in problems:
+            print(f"            {file}: {reason}")
+    print(f"bytes       {summary.bytes}")
+    print(f"path        {summary.path}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise ValueError(message)  # one line, without the usage in front
+
+
+def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Any]:
+    parser = _Parser(
+        prog="python -m data_pipelines.build",
+        description="Builds a data set. `NAME --help` lists the options of its configs.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "dataset", metavar="NAME[/CONFIG]", nargs="?", help=f"NAME is one of {', '.join(DATASETS)}"
+    )
+    parser.add_argument("--data_dir", default="data", help="where data sets lie (default: %(default)s)")
+    parser.add_argument("--raw_dir", help="the unzipped raw files, for data sets that have some")
+    parser.add_argument("--jobs", type=int, help="processes (default: one a processor)")
+    parser.add_argument("--strict", action="store_true", help="the first damaged or missing file is an error")
+    parser.add_argument("--help", action="help", help="shows this")
+    name = next((argument for argument in arguments or [] if not argument.startswith("-")), "")
+    name, _, base = name.partition("/")
+    base_config = None
+    if name:
+        base_config = make_config(name, base or None)
+        group = parser.add_argument_group(f"options of {name}, as in {name}/{base_config.name}")
+        for option, value in config_options(base_config).items():
+            kind = _boolean if isinstance(value, bool) else type(value)
+            group.add_argument(f"--{option}", type=kind, default=value, help="(default: %(default)s)")
+    parsed = parser.parse_args(arguments)
+    if base_config is None:
+        raise ValueError(f"name a data set: {', '.join(DATASETS)} (--help tells more)")
+    options = {option: getattr(parsed, option) for option in config_options(base_config)}
+    return parsed, make_config(name, base_config.name, **options)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns its exit code."""
+    try:
+        parsed, config = _parse(sys.argv[1:] if arguments is None else arguments)
+        name = parsed.dataset.partition("/")[0]
+        was_built = is_built(name, config.name, parsed.data_dir)
+        summary = build(
+            name, config, parsed.data_dir, raw_dir=parsed.raw_dir, jobs=parsed.jobs, strict=parsed.strict
+        )
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted, nothing was kept", file=sys.stderr)
+        return 130
+    _print_summary(summary, was_built)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
