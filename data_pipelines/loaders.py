@@ -1,0 +1,332 @@
+"""Batches of clips from a built data set, with Grain.
+
+Training batches are a function of the seed and the step alone: they can be resumed at any step, and split over any
+number of processes without changing a sample.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_pipelines import clips as clip_rules
+
+Batch = dict[str, np.ndarray]
+
+
+class DatasetSummary(NamedTuple):
+    """What there is in a data set."""
+
+    path: Path
+    name: str
+    config: str
+    version: str
+    splits: dict[str, int]  # videos
+    height: int  # pixels
+    width: int  # pixels
+    num_frames: int  # stored frames of the shortest video
+    source_stride: int  # stored frame t is source frame t * source_stride
+    num_objects: int  # of the video with most
+    card: dict | None  # of the simulator, None for real videos
+
+
+class _Split(NamedTuple):
+    records: Sequence[dict[str, Any]]
+    entries: list[dict[str, Any]]  # what index.json knows of each record
+    source_stride: int
+    label: str  # for messages
+
+
+def dataset_summary(dataset_dir: str | Path) -> DatasetSummary:
+    """Tells what there is in a data set without reading a video.
+
+    Raises:
+        FileNotFoundError: the folder holds no data set.
+    """
+    path = Path(dataset_dir)
+    index = _read_index(path)
+    entries = [entry for split in index["splits"].values() for entry in split]
+    card = path / "simulator.json"
+    return DatasetSummary(
+        path=path,
+        name=path.parent.parent.name,
+        config=path.parent.name,
+        version=path.name,
+        splits={split: len(of_split) for split, of_split in index["splits"].items()},
+        height=index["height"],
+        width=index["width"],
+        num_frames=min(entry["num_frames"] for entry in entries),
+        source_stride=index["source_stride"],
+        num_objects=max(entry["num_objects"] for entry in entries),
+        card=json.loads(card.read_text()) if card.is_file() else None,
+    )
+
+
+def training_batches(
+    dataset_dir: str | Path,
+    split: str,
+    *,
+    num_frames: int,
+    stride: int,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    clips: str = "random",
+    shard_index: int = 0,
+    num_shards: int = 1,
+    num_threads: int = 4,
+) -> Iterator[Batch]:
+    """Endless batches of clips: every epoch takes each video once, in another order, at another start.
+
+    The batch of a step holds the same samples whatever `start_step` and `num_shards`; shard i of n gets every n-th of
+    them. Close the iterator (`close()`) to stop its threads early.
+
+    Args:
+        dataset_dir: the folder of a data set, as `build.dataset_path` names it.
+        split: "train", "validation", ...
+        num_frames: frames of a clip.
+        stride: gap between two frames of a clip, in source frames.
+        batch_size: clips of a batch over all shards; `num_shards` must divide it.
+        seed: 0 or more, below 2**32.
+        start_step: the first batch is that of this step.
+        clips: "random" for a uniform start, "collision" for a uniform start among those where a collision first shows
+            in the clip's third frame or later (videos without one are left out).
+        shard_index: this process.
+        num_shards: processes that share the batches.
+        num_threads: threads that read and decompress.
+
+    Returns:
+        An iterator of dicts: video f32[b t h w 3] in [0, 1], segmentation u8[b t h w], has_segmentation bool[b] (known
+        in all frames of the clip), example_id i64[b] (position of the record in the split), scene_index i32[b],
+        start_frame i32[b] (source frame), stride i32[b] (source frames).
+
+    Raises:
+        FileNotFoundError: the folder holds no data set.
+        ValueError: unknown split or clips, clips longer than the videos, a stride that is not stored, no clip at all,
+            a batch that the shards cannot share.
+    """
+    opened = _open(dataset_dir, split)
+    gap = _checked_gap(opened, num_frames, stride)
+    local_batch_size = _local_batch_size(batch_size, shard_index, num_shards)
+    if clips == "random":
+        starts = [clip_rules.clip_starts(entry["num_frames"], num_frames, gap) for entry in opened.entries]
+    elif clips == "collision":
+        starts = [
+            clip_rules.collision_starts(entry["collision_frames"], entry["num_frames"], num_frames, gap)
+            for entry in opened.entries
+        ]
+    else:
+        raise ValueError(f'clips must be "random" or "collision", not {clips!r}')
+    usable = [position for position, of_video in enumerate(starts) if len(of_video)]
+    if not usable:
+        raise ValueError(
+            f"{opened.label} has no clip of {num_frames} frames at stride {stride} with a collision from its third "
+            'frame on; take clips="random" or a data set with collisions'
+        )
+    dataset = (
+        grain.MapDataset.source(usable)
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        # Before the slice: the randomness of a sample belongs to its position in the whole stream.
+        .random_map(_RandomClip(opened, starts, num_frames, gap))[shard_index::num_shards]
+        .batch(local_batch_size, drop_remainder=True)[start_step:]
+    )
+    return iter(dataset.to_iter_dataset(_read_options(num_threads)))
+
+
+def evaluation_batches(
+    dataset_dir: str | Path,
+    split: str,
+    *,
+    num_frames: int,
+    stride: int,
+    batch_size: int,
+    selection: str = "first",
+    num_objects: int | None = None,
+    min_source_frames: int = 40,
+    limit: int | None = None,
+    shard_index: int = 0,
+    num_shards: int = 1,
+    num_threads: int = 4,
+) -> Iterator[Batch]:
+    """One clip of each eligible video, in order; the last batch may be short.
+
+    The paper's evaluation is `selection="all_visible", num_objects=6, limit=1000` with 10 frames at stride 4. Shard i
+    of n gets the clips i, i + n, ...; one shard may have a batch more than another.
+
+    Args:
+        dataset_dir: the folder of a data set, as `build.dataset_path` names it.
+        split: "train", "validation", ...
+        num_frames: frames of a clip.
+        stride: gap between two frames of a clip, in source frames.
+        batch_size: clips of a batch over all shards; `num_shards` must divide it.
+        selection: "first" for the clip that starts with the video; "all_visible" for the clip that opens the first
+            window in which all objects are in view; "collision" for the first clip in which a collision first shows in
+            the third frame or later.
+        num_objects: only videos of so many objects.
+        min_source_frames: with "all_visible", shorter windows are discarded.
+        limit: only the first so many eligible videos.
+        shard_index: this process.
+        num_shards: processes that share the batches.
+        num_threads: threads that read and decompress.
+
+    Returns:
+        An iterator of dicts as `training_batches`, and image_position f32[b t n 2] (pixels, x then y; NaN where
+        unknown, out of view or padding), image_velocity f32[b t n 2] (pixels per clip frame, likewise), object_id
+        i32[b n] padded with -1, collision_frame i32[b c] (the first clip frame at or after the touch) padded with -1.
+        n and c are the most that a video of the split has, at least 1.
+
+    Raises:
+        FileNotFoundError: the folder holds no data set.
+        ValueError: as `training_batches`.
+    """
+    opened = _open(dataset_dir, split)
+    gap = _checked_gap(opened, num_frames, stride)
+    local_batch_size = _local_batch_size(batch_size, shard_index, num_shards)
+    chosen = []
+    for position, entry in enumerate(opened.entries):
+        if num_objects is None or entry["num_objects"] == num_objects:
+            start = _evaluation_start(
+                selection, entry, num_frames, gap, opened.source_stride, min_source_frames
+            )
+            if start is not None:
+                chosen.append((position, start))
+    if not chosen:
+        objects = "" if num_objects is None else f" with {num_objects} objects"
+        raise ValueError(
+            f'{opened.label} has no "{selection}" clip of {num_frames} frames at stride {stride}{objects}'
+        )
+    dataset = (
+        grain.MapDataset.source(chosen[:limit])[shard_index::num_shards]
+        .map(_EvaluationClip(opened, num_frames, gap))
+        .batch(local_batch_size)
+    )
+    return iter(dataset.to_iter_dataset(_read_options(num_threads)))
+
+
+class _RandomClip(grain.transforms.RandomMap):
+    def __init__(self, split: _Split, starts: list[np.ndarray], num_frames: int, gap: int):
+        self._split, self._starts, self._num_frames, self._gap = split, starts, num_frames, gap
+
+    def random_map(self, element: int, rng: np.random.Generator) -> Batch:
+        start = int(rng.choice(self._starts[element]))
+        record = self._split.records[element]
+        return _clip(record, element, start, self._num_frames, self._gap)
+
+
+class _EvaluationClip(grain.transforms.Map):
+    def __init__(self, split: _Split, num_frames: int, gap: int):
+        self._split, self._num_frames, self._gap = split, num_frames, gap
+        self._num_objects = max(1, *(entry["num_objects"] for entry in split.entries))
+        self._num_collisions = max(1, *(len(entry["collision_frames"]) for entry in split.entries))
+
+    def map(self, element: tuple[int, int]) -> Batch:
+        position, start = element
+        record = self._split.records[position]
+        taken = _frames(start, self._num_frames, self._gap)
+        hidden = ~record["inside_camera_view"][taken][..., None]
+        image_position = np.where(hidden, np.nan, record["image_position"][taken])
+        image_velocity = np.where(hidden, np.nan, record["image_velocity"][taken] * self._gap)
+        collision_frames = clip_rules.collision_clip_frames(
+            record["collisions"]["frame_id"], start, self._num_frames, self._gap
+        )
+        return _clip(record, position, start, self._num_frames, self._gap) | {
+            "image_position": _padded(image_position, 1, self._num_objects, np.nan).astype(np.float32),
+            "image_velocity": _padded(image_velocity, 1, self._num_objects, np.nan).astype(np.float32),
+            "object_id": _padded(record["objects"]["object_id"], 0, self._num_objects, -1).astype(np.int32),
+            "collision_frame": _padded(collision_frames, 0, self._num_collisions, -1).astype(np.int32),
+        }
+
+
+def _clip(record: dict[str, Any], position: int, start: int, num_frames: int, gap: int) -> Batch:
+    taken = _frames(start, num_frames, gap)
+    source_stride = record["source_stride"]
+    return {
+        "video": record["video"][taken].astype(np.float32) / np.float32(255),
+        "segmentation": record["segmentation"][taken].copy(),  # a view would keep the whole video alive
+        "has_segmentation": record["segmented_frames"][taken].all(),
+        "example_id": np.int64(position),
+        "scene_index": np.int32(record["scene_index"]),
+        "start_frame": np.int32(start * source_stride),
+        "stride": np.int32(gap * source_stride),
+    }
+
+
+def _frames(start: int, num_frames: int, gap: int) -> slice:
+    return slice(start, start + clip_rules.clip_span(num_frames, gap), gap)
+
+
+def _padded(values: np.ndarray, axis: int, size: int, value: float) -> np.ndarray:
+    widths = [(0, 0)] * np.ndim(values)
+    widths[axis] = (0, size - np.shape(values)[axis])
+    return np.pad(values, widths, constant_values=value)
+
+
+def _evaluation_start(
+    selection: str, entry: dict, num_frames: int, gap: int, source_stride: int, min_source_frames: int
+) -> int | None:
+    if selection == "all_visible":
+        return clip_rules.all_visible_start(
+            entry["all_visible"], num_frames, gap, source_stride, min_source_frames
+        )
+    if selection == "first":
+        starts = clip_rules.clip_starts(entry["num_frames"], num_frames, gap)
+    elif selection == "collision":
+        starts = clip_rules.collision_starts(entry["collision_frames"], entry["num_frames"], num_frames, gap)
+    else:
+        raise ValueError(f'selection must be "first", "all_visible" or "collision", not {selection!r}')
+    return int(starts[0]) if len(starts) else None
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads((path / "index.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path} holds no data set; build it: {_build_command(path)}") from None
+
+
+def _build_command(path: Path) -> str:
+    # The folder is DATA_DIR/NAME/CONFIG/VERSION.
+    data_dir, name, config = path.parent.parent.parent, path.parent.parent.name, path.parent.name
+    raw_dir = " --raw_dir=FOLDER" if name == "clevrer" else ""
+    return f"python -m data_pipelines.build {name}/{config} --data_dir={data_dir}{raw_dir}"
+
+
+def _open(dataset_dir: str | Path, split: str) -> _Split:
+    path = Path(dataset_dir)
+    index = _read_index(path)
+    if split not in index["splits"]:
+        raise ValueError(f"{path} has no split {split!r}; there are {', '.join(index['splits'])}")
+    records = tfds.builder_from_directory(str(path)).as_data_source(split)
+    return _Split(records, index["splits"][split], index["source_stride"], f"{path} ({split})")
+
+
+def _checked_gap(split: _Split, num_frames: int, stride: int) -> int:
+    if num_frames < 1:
+        raise ValueError(f"num_frames must be at least 1, not {num_frames}")
+    gap = clip_rules.stored_gap(stride, split.source_stride)
+    shortest = min(entry["num_frames"] for entry in split.entries)
+    if clip_rules.clip_span(num_frames, gap) > shortest:
+        raise ValueError(
+            f"{split.label} has videos of {shortest} stored frames (every {split.source_stride}. source frame), too "
+            f"short for clips of {num_frames} frames at stride {stride}: take shorter clips, a smaller stride, or "
+            "build longer videos"
+        )
+    return gap
+
+
+def _local_batch_size(batch_size: int, shard_index: int, num_shards: int) -> int:
+    if not 0 <= shard_index < num_shards:
+        raise ValueError(f"shard_index {shard_index} is not in 0..{num_shards - 1}")
+    if batch_size < 1 or batch_size % num_shards:
+        raise ValueError(f"a batch of {batch_size} cannot be shared by {num_shards} shards")
+    return batch_size // num_shards
+
+
+def _read_options(num_threads: int) -> grain.ReadOptions:
+    return grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * max(1, num_threads))
