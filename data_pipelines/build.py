@@ -9,7 +9,6 @@ import dataclasses
 import fcntl
 import importlib
 import io
-import json
 import shutil
 import sys
 import tempfile
@@ -17,11 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_pipelines.datasets import VERSION, dataset_path, is_built, read_index
 from data_pipelines.parallel import default_jobs
-from data_pipelines.samples import VERSION
+
+__all__ = ["BuildSummary", "build", "dataset_path", "is_built", "main", "make_config", "option_fields"]
 
 DATASETS = ("clevrer", "simulated_clevrer")
-INDEX_FILENAME = "index.json"
 
 
 class BuildSummary(NamedTuple):
@@ -33,16 +33,6 @@ class BuildSummary(NamedTuple):
     incomplete: tuple[tuple[str, str], ...]  # the video was kept without what the file should have given
     bytes: int  # on disk
     path: Path
-
-
-def dataset_path(name: str, config: str, data_dir: str | Path) -> Path:
-    """The folder of a data set, built or not."""
-    return Path(data_dir) / name / config / VERSION
-
-
-def is_built(name: str, config: str, data_dir: str | Path) -> bool:
-    """Whether a data set is there, complete."""
-    return (dataset_path(name, config, data_dir) / INDEX_FILENAME).is_file()
 
 
 def make_config(name: str, base: str | None = None, **options: Any):
@@ -61,24 +51,20 @@ def make_config(name: str, base: str | None = None, **options: Any):
     if base not in configs:
         raise ValueError(f"{name} has no config {base!r}; there are {', '.join(configs)}")
     config = configs[base]
-    known = config_options(config)
+    known = {field.name: getattr(config, field.name) for field in option_fields(config)}
     unknown = options.keys() - known.keys()
     if unknown:
         raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     changed = {key: options[key] for key in known if options.get(key, known[key]) != known[key]}
     if not changed:
         return config
-    suffix = "-".join(
-        f"{key}_{int(value) if value in (True, False) else value}" for key, value in changed.items()
-    )
+    suffix = "-".join(f"{key}_{value}" for key, value in changed.items())
     return dataclasses.replace(config, name=f"{base}-{suffix}", **changed)
 
 
-def config_options(config) -> dict[str, Any]:
-    """The options of a data set's config with their values, without the fields that every TFDS config has."""
-    inherited = {field.name for base in type(config).__bases__ for field in dataclasses.fields(base)}
-    names = [field.name for field in dataclasses.fields(config) if field.name not in inherited]
-    return {name: getattr(config, name) for name in names}
+def option_fields(config) -> list[dataclasses.Field]:
+    """The fields of a data set's config that say what is built, without those that every TFDS config has."""
+    return [field for field in dataclasses.fields(config) if "help" in field.metadata]
 
 
 def build(
@@ -115,7 +101,7 @@ def build(
     config = make_config(name, config) if isinstance(config, str) else config
     path = dataset_path(name, config.name, data_dir)
     if is_built(name, config.name, data_dir):
-        return _summary(path)
+        return _summary(path, strict)
     if builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS is not None:
         if raw_dir is None:
             raise ValueError(
@@ -131,11 +117,11 @@ def build(
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent / ".lock"):
         if is_built(name, config.name, data_dir):
-            return _summary(path)
+            return _summary(path, strict)
         for leftover in path.parent.glob(f"{VERSION}*"):
             shutil.rmtree(leftover)
         _write(builder_class, config, data_dir, raw_dir, jobs, strict, progress)
-    return _summary(path)
+    return _summary(path, strict)
 
 
 def _write(builder_class, config, data_dir, raw_dir, jobs: int, strict: bool, progress: bool) -> None:
@@ -178,8 +164,13 @@ def _builder_class(name: str):
     return importlib.import_module(f"data_pipelines.{name}.{name}_dataset_builder").Builder
 
 
-def _summary(path: Path) -> BuildSummary:
-    index = json.loads((path / INDEX_FILENAME).read_text())
+def _summary(path: Path, strict: bool) -> BuildSummary:
+    index = read_index(path)
+    if strict and index["problems"]:
+        file, reason, _ = index["problems"][0]
+        raise ValueError(
+            f"{path} was built without --strict and lacks what {file} should have given: {reason}"
+        )
     entries = [entry for split in index["splits"].values() for entry in split]
     problems = {
         wanted: tuple((file, reason) for file, reason, skipped in index["problems"] if skipped is wanted)
@@ -234,13 +225,15 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Any]:
     if name:
         base_config = make_config(name, base or None)
         group = parser.add_argument_group(f"options of {name}, as in {name}/{base_config.name}")
-        for option, value in config_options(base_config).items():
+        for field in option_fields(base_config):
+            value = getattr(base_config, field.name)
             kind = _boolean if isinstance(value, bool) else type(value)
-            group.add_argument(f"--{option}", type=kind, default=value, help="(default: %(default)s)")
+            text = f"{field.metadata['help']} (default: %(default)s)"
+            group.add_argument(f"--{field.name}", type=kind, default=value, help=text)
     parsed = parser.parse_args(arguments)
     if base_config is None:
         raise ValueError(f"name a data set: {', '.join(DATASETS)} (--help tells more)")
-    options = {option: getattr(parsed, option) for option in config_options(base_config)}
+    options = {field.name: getattr(parsed, field.name) for field in option_fields(base_config)}
     return parsed, make_config(name, base_config.name, **options)
 
 

@@ -4,66 +4,19 @@ Training batches are a function of the seed and the step alone: they can be resu
 number of processes without changing a sample.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import numpy as np
-import tensorflow_datasets as tfds
 
 from data_pipelines import clips as clip_rules
+from data_pipelines.datasets import DatasetSummary, Split, dataset_summary, open_split
+
+__all__ = ["Batch", "DatasetSummary", "dataset_summary", "evaluation_batches", "training_batches"]
 
 Batch = dict[str, np.ndarray]
-
-
-class DatasetSummary(NamedTuple):
-    """What there is in a data set."""
-
-    path: Path
-    name: str
-    config: str
-    version: str
-    splits: dict[str, int]  # videos
-    height: int  # pixels
-    width: int  # pixels
-    num_frames: int  # stored frames of the shortest video
-    source_stride: int  # stored frame t is source frame t * source_stride
-    num_objects: int  # of the video with most
-    card: dict | None  # of the simulator, None for real videos
-
-
-class _Split(NamedTuple):
-    records: Sequence[dict[str, Any]]
-    entries: list[dict[str, Any]]  # what index.json knows of each record
-    source_stride: int
-    label: str  # for messages
-
-
-def dataset_summary(dataset_dir: str | Path) -> DatasetSummary:
-    """Tells what there is in a data set without reading a video.
-
-    Raises:
-        FileNotFoundError: the folder holds no data set.
-    """
-    path = Path(dataset_dir)
-    index = _read_index(path)
-    entries = [entry for split in index["splits"].values() for entry in split]
-    card = path / "simulator.json"
-    return DatasetSummary(
-        path=path,
-        name=path.parent.parent.name,
-        config=path.parent.name,
-        version=path.name,
-        splits={split: len(of_split) for split, of_split in index["splits"].items()},
-        height=index["height"],
-        width=index["width"],
-        num_frames=min(entry["num_frames"] for entry in entries),
-        source_stride=index["source_stride"],
-        num_objects=max(entry["num_objects"] for entry in entries),
-        card=json.loads(card.read_text()) if card.is_file() else None,
-    )
 
 
 def training_batches(
@@ -109,7 +62,7 @@ def training_batches(
         ValueError: unknown split or clips, clips longer than the videos, a stride that is not stored, no clip at all,
             a batch that the shards cannot share.
     """
-    opened = _open(dataset_dir, split)
+    opened = open_split(dataset_dir, split)
     gap = _checked_gap(opened, num_frames, stride)
     local_batch_size = _local_batch_size(batch_size, shard_index, num_shards)
     if clips == "random":
@@ -185,7 +138,7 @@ def evaluation_batches(
         FileNotFoundError: the folder holds no data set.
         ValueError: as `training_batches`.
     """
-    opened = _open(dataset_dir, split)
+    opened = open_split(dataset_dir, split)
     gap = _checked_gap(opened, num_frames, stride)
     local_batch_size = _local_batch_size(batch_size, shard_index, num_shards)
     chosen = []
@@ -210,7 +163,7 @@ def evaluation_batches(
 
 
 class _RandomClip(grain.transforms.RandomMap):
-    def __init__(self, split: _Split, starts: list[np.ndarray], num_frames: int, gap: int):
+    def __init__(self, split: Split, starts: list[np.ndarray], num_frames: int, gap: int):
         self._split, self._starts, self._num_frames, self._gap = split, starts, num_frames, gap
 
     def random_map(self, element: int, rng: np.random.Generator) -> Batch:
@@ -220,7 +173,7 @@ class _RandomClip(grain.transforms.RandomMap):
 
 
 class _EvaluationClip(grain.transforms.Map):
-    def __init__(self, split: _Split, num_frames: int, gap: int):
+    def __init__(self, split: Split, num_frames: int, gap: int):
         self._split, self._num_frames, self._gap = split, num_frames, gap
         self._num_objects = max(1, *(entry["num_objects"] for entry in split.entries))
         self._num_collisions = max(1, *(len(entry["collision_frames"]) for entry in split.entries))
@@ -283,30 +236,7 @@ def _evaluation_start(
     return int(starts[0]) if len(starts) else None
 
 
-def _read_index(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads((path / "index.json").read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"{path} holds no data set; build it: {_build_command(path)}") from None
-
-
-def _build_command(path: Path) -> str:
-    # The folder is DATA_DIR/NAME/CONFIG/VERSION.
-    data_dir, name, config = path.parent.parent.parent, path.parent.parent.name, path.parent.name
-    raw_dir = " --raw_dir=FOLDER" if name == "clevrer" else ""
-    return f"python -m data_pipelines.build {name}/{config} --data_dir={data_dir}{raw_dir}"
-
-
-def _open(dataset_dir: str | Path, split: str) -> _Split:
-    path = Path(dataset_dir)
-    index = _read_index(path)
-    if split not in index["splits"]:
-        raise ValueError(f"{path} has no split {split!r}; there are {', '.join(index['splits'])}")
-    records = tfds.builder_from_directory(str(path)).as_data_source(split)
-    return _Split(records, index["splits"][split], index["source_stride"], f"{path} ({split})")
-
-
-def _checked_gap(split: _Split, num_frames: int, stride: int) -> int:
+def _checked_gap(split: Split, num_frames: int, stride: int) -> int:
     if num_frames < 1:
         raise ValueError(f"num_frames must be at least 1, not {num_frames}")
     gap = clip_rules.stored_gap(stride, split.source_stride)

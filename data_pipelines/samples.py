@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-VERSION = "1.0.0"  # of the form in which data sets are stored
-
 
 class Problem(NamedTuple):
     """A file that could not be used as it is."""

@@ -5,6 +5,7 @@ This one appends to ArrayRecord shards in the order of the videos: constant memo
 position of its video.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,15 +17,19 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core import example_serializer, naming
 
 from data_pipelines import clips
+from data_pipelines.datasets import CARD_FILENAME, INDEX_FILENAME, VERSION
 from data_pipelines.parallel import ordered_map
 from data_pipelines.progress import Progress
-from data_pipelines.samples import VERSION, Problem, Sample
+from data_pipelines.samples import Problem, Sample
 
-INDEX_FILENAME = "index.json"  # written last; the loaders and the summary read it
-CARD_FILENAME = "simulator.json"
 VIDEOS_PER_SHARD = 256  # 400 MB of 128 frames of 64 x 64
 
 Tasks = dict[str, list[Callable[[], Sample]]]  # by split, in order
+
+
+def option(default: Any, description: str) -> Any:
+    """A field of a builder config; the command line shows the description."""
+    return dataclasses.field(default=default, metadata={"help": description})
 
 
 class BuildOptions(NamedTuple):
@@ -38,8 +43,7 @@ class BuildOptions(NamedTuple):
 class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A TFDS builder of videos. Its configs have `height`, `width` and `source_stride`.
 
-    Beside the records it writes `index.json`: what choosing clips needs to know of each record, so that nobody has to
-    read the videos for it, and what was wrong with the raw files.
+    Beside the records it writes the index that `datasets` describes.
     """
 
     VERSION = tfds.core.Version(VERSION)

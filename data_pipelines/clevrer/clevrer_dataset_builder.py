@@ -8,18 +8,19 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_pipelines.clevrer.raw import find_videos, read_sample
+from data_pipelines.datasets import CARD_FILENAME
 from data_pipelines.features import video_features
-from data_pipelines.video_builder import CARD_FILENAME, Tasks, VideoBuilder
+from data_pipelines.video_builder import Tasks, VideoBuilder, option
 
 
 @dataclasses.dataclass
 class ClevrerConfig(tfds.core.BuilderConfig):
     """How CLEVRER is stored. The source stride is 1: every frame."""
 
-    height: int = 64  # rows of a frame, in pixels
-    width: int = 64  # columns of a frame, in pixels
-    crop: bool = True  # take the centre square of each frame first
-    limit: int = 0  # only the first so many videos of each split, 0 for all
+    height: int = option(64, "rows of a frame, in pixels")
+    width: int = option(64, "columns of a frame, in pixels")
+    crop: bool = option(True, "take the centre square of each frame first")
+    limit: int = option(0, "only the first so many videos of each split, 0 for all")
     source_stride = 1
 
     def __post_init__(self):

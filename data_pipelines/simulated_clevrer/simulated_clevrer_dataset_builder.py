@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from data_pipelines import simulator
 from data_pipelines.features import video_features
 from data_pipelines.simulated_clevrer.render import FIRST_INDEX, render_sample
-from data_pipelines.video_builder import Tasks, VideoBuilder
+from data_pipelines.video_builder import Tasks, VideoBuilder, option
 
 SCENES = {
     "clevrer": simulator.CLEVRER,
@@ -22,15 +22,17 @@ SCENES = {
 class SimulatedClevrerConfig(tfds.core.BuilderConfig):
     """What is simulated and how it is stored."""
 
-    scenes: str = "clevrer"  # clevrer, six_objects or quickstart
-    height: int = 64  # rows of a frame, in pixels
-    width: int = 64  # columns of a frame, in pixels; the camera shows more at the sides when wider than high
-    stride: int = 1  # stored frame t is source frame t * stride (25 a second)
-    num_frames: int = 0  # stored frames of a video, 0 for all that the scenes have
-    num_train: int = 10000  # videos
-    num_validation: int = 5000  # videos
-    seed: int = 0  # another seed, other videos
-    supersampling: int = 3  # rays per pixel and axis
+    scenes: str = option("clevrer", "clevrer, six_objects or quickstart")
+    height: int = option(64, "rows of a frame, in pixels")
+    width: int = option(
+        64, "columns of a frame, in pixels; the camera shows more at the sides when wider than high"
+    )
+    stride: int = option(1, "stored frame t is source frame t * stride (25 a second)")
+    num_frames: int = option(0, "stored frames of a video, 0 for all that the scenes have")
+    num_train: int = option(10000, "videos")
+    num_validation: int = option(5000, "videos")
+    seed: int = option(0, "another seed, other videos")
+    supersampling: int = option(3, "rays per pixel and axis")
 
     def __post_init__(self):
         if self.scenes not in SCENES:
@@ -108,10 +110,6 @@ class Builder(VideoBuilder):
 
     def _card(self, raw_dir: Path | None) -> dict:
         config = self.builder_config
-        options = {field.name: getattr(config, field.name) for field in _own_fields()}
+        fields = [field.name for field in dataclasses.fields(config) if "help" in field.metadata]
+        options = {name: getattr(config, name) for name in fields}
         return simulator.simulator_card(SCENES[config.scenes], **options)
-
-
-def _own_fields() -> list[dataclasses.Field]:
-    inherited = {field.name for field in dataclasses.fields(tfds.core.BuilderConfig)}
-    return [field for field in dataclasses.fields(SimulatedClevrerConfig) if field.name not in inherited]
