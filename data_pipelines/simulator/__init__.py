@@ -13,25 +13,43 @@ from data_pipelines.simulator.config import (
     CLEVRER,
     QUICKSTART,
     SIX_OBJECTS,
+    TOWERS,
     SceneConfig,
+    TowerConfig,
     simulator_card,
     video_seed,
 )
-from data_pipelines.simulator.records import Collision, SceneObject, SimulatedVideo, Trajectory
+from data_pipelines.simulator.records import (
+    Collision,
+    SceneObject,
+    SimulatedTower,
+    SimulatedVideo,
+    Trajectory,
+)
 
 # These need MuJoCo, which a program that only reads data does not have to load.
-_NEEDS_MUJOCO = {"generate_scene": "videos", "simulate_video": "videos"}
+_NEEDS_MUJOCO = {
+    "generate_scene": "videos",
+    "generate_tower": "towers",
+    "simulate_tower": "towers",
+    "simulate_video": "videos",
+}
 
 __all__ = [
     "CLEVRER",
     "QUICKSTART",
     "SIX_OBJECTS",
+    "TOWERS",
     "Collision",
     "SceneConfig",
     "SceneObject",
+    "SimulatedTower",
     "SimulatedVideo",
+    "TowerConfig",
     "Trajectory",
     "generate_scene",
+    "generate_tower",
+    "simulate_tower",
     "simulate_video",
     "simulator_card",
     "video_seed",

@@ -39,7 +39,7 @@ class Trajectory(NamedTuple):
     velocity: np.ndarray  # f64[t n 3] world units per second
     angular_velocity: np.ndarray  # f64[t n 3] radians per second
     launched: np.ndarray  # bool[t n]
-    inside_camera_view: np.ndarray  # bool[t n]
+    inside_camera_view: np.ndarray  # bool[t n], in CLEVRER's 3:2 picture
     collisions: tuple[Collision, ...]  # by time; also those after the visible frames
 
 
@@ -54,7 +54,25 @@ class SimulatedVideo(NamedTuple):
     objects: tuple[SceneObject, ...]
     location: np.ndarray  # f32[t n 3] world units
     velocity: np.ndarray  # f32[t n 3] world units per second
-    inside_camera_view: np.ndarray  # bool[t n]
+    inside_camera_view: np.ndarray  # bool[t n]; in this picture, which may be narrower than CLEVRER's
     image_position: np.ndarray  # f32[t n 2] pixels, x then y, of the object's centre
     image_velocity: np.ndarray  # f32[t n 2] pixels per stored frame: the exact derivative, not a difference
-    collisions: tuple[Collision, ...]  # frame_id counts stored frames: the first one at or after the touch
+    # Both objects in CLEVRER's 3:2 view; frame_id counts stored frames: the first one at or after the touch.
+    collisions: tuple[Collision, ...]
+
+
+class SimulatedTower(NamedTuple):
+    """Pictures of a tower of blocks that is let go at frame 0; the fields are those of SimulatedVideo.
+
+    Objects are numbered from the bottom up.
+    """
+
+    video: np.ndarray  # u8[t h w 3]
+    segmentation: np.ndarray  # u8[t h w]; 0 background, object_id + 1
+    objects: tuple[SceneObject, ...]
+    location: np.ndarray  # f32[t n 3] world units
+    velocity: np.ndarray  # f32[t n 3] world units per second
+    inside_camera_view: np.ndarray  # bool[t n]
+    image_position: np.ndarray  # f32[t n 2] pixels, x then y
+    image_velocity: np.ndarray  # f32[t n 2] pixels per stored frame
+    fell: bool  # some block ended lower than it began

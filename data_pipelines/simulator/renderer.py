@@ -79,26 +79,37 @@ class Renderer:
         mujoco.mj_kinematics(self.model, self.data)
         picture = self.background.copy()
         mask = np.zeros(self.height * self.width, np.uint8)
-        near_objects, redrawn = self._reach(location[present], orientation[present])
-        pixels = np.flatnonzero(redrawn)
+        reach = self._reach(location[present], orientation[present])
+        pixels = np.flatnonzero(reach.any(0))
         if pixels.size:
-            labels, radiance = self._shade(pixels, near_objects.ravel()[pixels], location, present)
-            picture[pixels] = shading.to_pixels(radiance.mean(1))
-            votes = np.stack([(labels == label).sum(1) for label in range(len(present) + 1)], axis=1)
-            mask[pixels] = votes.argmax(1)
+            covered, *shadowed, _ = reach[:, pixels]
+            labels, radiance = self._shade(pixels, covered, shadowed, location, present)
+            picture[pixels] = shading.to_pixels(np.einsum("psc->pc", radiance) / labels.shape[1])
+            mask[pixels] = _majority(labels, len(present) + 1)
         return picture.reshape(self.height, self.width, 3), mask.reshape(self.height, self.width)
 
-    def _shade(self, pixels, near_objects, location, present) -> tuple[np.ndarray, np.ndarray]:
-        """What the cells of some pixels show: labels i32[p s] and radiance f32[p s 3]."""
+    def _shade(self, pixels, covered, shadowed, location, present) -> tuple[np.ndarray, np.ndarray]:
+        """What the cells of some pixels show: labels i32[p s] and radiance f32[p s 3].
+
+        Args:
+            covered: bool[p], where objects may be; shadowed: per light bool[p], where its shadows may fall.
+        """
         points = self.floor[pixels]
         labels = np.zeros(points.shape[:2], np.int32)
-        rays = self.rays[pixels[near_objects]]
-        geoms, distances, normals = self._cast(self.camera.position, rays)
-        labels[near_objects] = np.maximum(geoms, 0)  # geom 0 is the floor, -1 the sky
+        rays = self.rays[pixels[covered]]
+        normals = np.empty(rays.shape)
+        geoms, distances = self._cast(self.camera.position, rays, normals)
+        labels[covered] = np.maximum(geoms, 0)  # geom 0 is the floor, -1 the sky
         hit = labels > 0
         seen = geoms > 0
         points[hit] = self.camera.position + distances[seen][:, None] * rays[seen]
-        visibility = [*(self._visibility(points, lamps) for lamps in self.light_points), np.float32(1)]
+        visibility = [
+            *(
+                self._visibility(points, lamps, covered | reached)
+                for lamps, reached in zip(self.light_points, shadowed)
+            ),
+            np.float32(1),
+        ]
 
         centres = location.astype(np.float32)
         openness = shading.floor_openness(points.astype(np.float32), centres[present])
@@ -117,50 +128,58 @@ class Renderer:
             )
         return labels, radiance
 
-    def _visibility(self, points: np.ndarray, lamps: np.ndarray) -> np.ndarray:
-        """The share f32[p s] of a light that reaches points f64[p s 3]; lamps f64[k s 3], k per cell."""
-        visible = np.zeros(points.shape[:2], np.float32)
-        for lamp, cell in itertools.product(lamps, range(points.shape[1])):
-            _, distances, _ = self._cast(lamp[cell], points[:, cell] - lamp[cell])
-            visible[:, cell] += (distances < 0) | (distances > LIT)
-        return visible / len(lamps)
+    def _visibility(self, points: np.ndarray, lamps: np.ndarray, doubtful: np.ndarray) -> np.ndarray:
+        """The share f32[p s] of a light that reaches points f64[p s 3].
 
-    def _cast(self, origin: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Casts rays f64[... 3] from a point: geom (-1 none) and distance in ray lengths [...], normal [... 3]."""
+        Args:
+            lamps: f64[k s 3] points on the light, k per cell; doubtful: bool[p], the pixels to cast for.
+        """
+        visible = np.ones(points.shape[:2], np.float32)
+        points = points[doubtful]
+        lit = np.zeros(points.shape[:2], np.float32)
+        for lamp, cell in itertools.product(lamps, range(points.shape[1])):
+            _, distances = self._cast(lamp[cell], points[:, cell] - lamp[cell])
+            lit[:, cell] += (distances < 0) | (distances > LIT)
+        visible[doubtful] = lit / len(lamps)
+        return visible
+
+    def _cast(
+        self, origin: np.ndarray, directions: np.ndarray, normals: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Casts rays f64[... 3] from a point: geom (-1 none) and distance in ray lengths, [...]; fills normals."""
         count = directions.size // 3
-        geoms, distances, normals = np.empty(count, np.int32), np.empty(count), np.empty(3 * count)
-        flat = np.ascontiguousarray(directions).ravel()
+        geoms, distances = np.empty(count, np.int32), np.empty(count)
+        flat = np.ascontiguousarray(directions).reshape(-1)
+        flat_normals = None if normals is None else normals.reshape(-1)
         mujoco.mj_multiRay(
             self.model,
             self.data,
             origin,
             flat,
-            None,
+            None,  # all geom groups
             True,
-            -1,
+            -1,  # exclude no body
             geoms,
             distances,
-            normals,
+            flat_normals,
             count,
             mujoco.mjMAXVAL,
         )
-        shape = directions.shape[:-1]
-        return geoms.reshape(shape), distances.reshape(shape), normals.reshape(directions.shape)
+        return geoms.reshape(directions.shape[:-1]), distances.reshape(directions.shape[:-1])
 
-    def _reach(self, location: np.ndarray, orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels bool[h w] that objects may cover, and those that they may cover, shade or darken."""
-        covered = np.zeros((self.height, self.width), bool)
-        darkened = np.zeros((self.height, self.width), bool)
+    def _reach(self, location: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+        """Bounds bool[4 h*w] of what objects may cover, shade from the key and the fill light, and darken."""
+        reach = np.zeros((4, self.height, self.width), bool)
         for centre, matrix in zip(location, rotation_matrices(orientation)):
             corners = centre + CORNERS @ matrix.T
-            self._mark(covered, corners)
-            for light in shading.SHADOW_LIGHTS:
+            self._mark(reach[0], corners)
+            for mask, light in zip(reach[1:], shading.SHADOW_LIGHTS):
                 edges = light.position + light.radius * DISK_EDGES
-                self._mark(darkened, np.concatenate([_shadow_on_floor(corners, edge) for edge in edges]))
+                self._mark(mask, np.concatenate([_shadow_on_floor(corners, edge) for edge in edges]))
             foot = centre + CORNERS * OCCLUSION_REACH
             foot[:, 2] = 0
-            self._mark(darkened, foot)
-        return covered, covered | darkened
+            self._mark(reach[3], foot)
+        return reach.reshape(4, -1)
 
     def _mark(self, mask: np.ndarray, points: np.ndarray) -> None:
         """Marks the bounding box of world points in the picture, one pixel wider."""
@@ -170,6 +189,13 @@ class Renderer:
             left, top = np.maximum(np.floor(pixels.min(0)).astype(int) - 1, 0)
             right, bottom = np.maximum(np.ceil(pixels.max(0)).astype(int) + 1, 0)
             mask[top:bottom, left:right] = True
+
+
+def _majority(labels: np.ndarray, num_labels: int) -> np.ndarray:
+    """The commonest of labels i32[p s] per pixel, the smallest one if several are."""
+    first = np.arange(len(labels))[:, None] * num_labels
+    votes = np.bincount((first + labels).ravel(), minlength=len(labels) * num_labels)
+    return votes.reshape(-1, num_labels).argmax(1)
 
 
 def _shadow_on_floor(points: np.ndarray, lamp: np.ndarray) -> np.ndarray:

@@ -55,17 +55,21 @@ def simulate_video(
         ValueError: sizes are not positive, or more frames are asked for than the scene has.
     """
     frames = stored_frames(config.num_frames, stride, num_frames)
-    if min(height, width, supersampling) < 1:
-        raise ValueError(
-            f"height, width and supersampling must be positive: {height}, {width}, {supersampling}"
-        )
     scene, trajectory = generate_scene(config, seed)
+    return film(scene, trajectory, frames, height=height, width=width, supersampling=supersampling)
+
+
+def film(
+    scene: Scene, trajectory: Trajectory, frames: np.ndarray, *, height: int, width: int, supersampling: int
+) -> SimulatedVideo:
+    """Draws evenly spaced source frames i64[t], the first of them 0, and gathers their truth."""
     video, segmentation = render(
         scene, trajectory, frames, height=height, width=width, supersampling=supersampling
     )
     location, velocity = trajectory.location[frames], trajectory.velocity[frames]
+    stride = int(frames[1]) if len(frames) > 1 else 1
     camera = scene.camera
-    seconds = stride / FRAMES_PER_SECOND
+    image_velocity = camera.project_velocity(location, velocity, height) * stride / FRAMES_PER_SECOND
     return SimulatedVideo(
         video=video,
         segmentation=segmentation,
@@ -75,7 +79,7 @@ def simulate_video(
         inside_camera_view=trajectory.launched[frames]
         & camera.in_view(location, VIEW_MARGIN, width / height),
         image_position=camera.project(location, height, width)[0].astype(np.float32),
-        image_velocity=(camera.project_velocity(location, velocity, height) * seconds).astype(np.float32),
+        image_velocity=image_velocity.astype(np.float32),
         collisions=stored_collisions(trajectory, stride, len(frames)),
     )
 
@@ -100,7 +104,15 @@ def stored_frames(num_source_frames: int, stride: int, num_frames: int | None) -
 def render(
     scene: Scene, trajectory: Trajectory, frames: np.ndarray, *, height: int, width: int, supersampling: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws source frames i64[t]: pictures u8[t h w 3] and masks u8[t h w]."""
+    """Draws source frames i64[t]: pictures u8[t h w 3] and masks u8[t h w].
+
+    Raises:
+        ValueError: sizes are not positive.
+    """
+    if min(height, width, supersampling) < 1:
+        raise ValueError(
+            f"height, width and supersampling must be positive: {height}, {width}, {supersampling}"
+        )
     # At least 8 points on the key light, or its soft shadow shows bands.
     shadow_rays = (-(-8 // supersampling**2), 1)
     renderer = Renderer(

@@ -1,0 +1,192 @@
+"""Writing many videos with several processes, such that an interrupted run can simply be started again."""
+
+import contextlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from data_pipelines.simulator.whole_files import whole_file
+
+CARD = "simulator.json"
+SECONDS_BETWEEN_LINES = 10
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Writer(Protocol):
+    """What writes the videos of a data set, each from its index alone. Crosses process borders."""
+
+    root: Path
+
+    def is_finished(self, index: int) -> bool:
+        """Whether all files of the video are there."""
+
+    def write(self, index: int) -> object:
+        """Writes a video in a worker process; what it returns goes to `record`."""
+
+    def record(self, index: int, result: object) -> int:
+        """Notes a written video in the main process; returns its bytes."""
+
+
+class Summary(NamedTuple):
+    written: int
+    skipped: int
+    size: int  # bytes written
+    seconds: float
+
+
+def generate(writer: Writer, card: dict, indices: Sequence[int], jobs: int) -> Summary:
+    """Writes the videos that are not there yet, `jobs` at a time; their bytes do not depend on `jobs`.
+
+    Raises:
+        ValueError: nothing to write, or the folder holds data described by another card.
+        OSError: the folder cannot be written, or a worker process died.
+    """
+    if len(indices) < 1 or jobs < 1:
+        raise ValueError(f"num_videos and jobs must be at least 1: {len(indices)}, {jobs}")
+    _keep_card(writer.root / CARD, card)
+    missing = [index for index in indices if not writer.is_finished(index)]
+    start, size = time.monotonic(), 0
+    with _progress(len(missing)) as advance, _results(writer, missing, jobs) as results:
+        for index, result in results:
+            size += writer.record(index, result)
+            advance()
+    return Summary(len(missing), len(indices) - len(missing), size, time.monotonic() - start)
+
+
+def _keep_card(path: Path, card: dict) -> None:
+    """Writes the card, or compares it with the one that is there."""
+    if not path.exists():
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(card, indent=2) + "\n")
+        return
+    try:
+        present = json.loads(path.read_text())
+    except json.JSONDecodeError:
+        raise ValueError(f"{path} is not a card of this simulator: choose another --output") from None
+    different = sorted(key for key in card if present.get(key) != card[key])
+    if different:
+        raise ValueError(
+            f"{path.parent} holds data made otherwise (its {CARD} differs in {', '.join(different)}): "
+            "choose another --output, or repeat the command that began it"
+        )
+
+
+@contextlib.contextmanager
+def _results(writer: Writer, indices: list[int], jobs: int) -> Iterator[Iterator[tuple[int, object]]]:
+    """Runs `writer.write` in worker processes; they end with the block, however it ends."""
+    context = multiprocessing.get_context("spawn")
+    workers = {}
+    with _single_threaded(), _without_interrupts():
+        for part in (indices[job::jobs] for job in range(min(jobs, len(indices)))):
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(writer, part, sender))
+            process.start()
+            sender.close()
+            workers[receiver] = process
+    try:
+        yield _receive(workers)
+    finally:
+        for process in workers.values():
+            process.terminate()
+            process.join()
+
+
+def _receive(workers: dict) -> Iterator[tuple[int, object]]:
+    """Results in the order in which they come.
+
+    Raises:
+        Exception: what a worker met.
+    """
+    open_receivers = list(workers)
+    while open_receivers:
+        for receiver in multiprocessing.connection.wait(open_receivers):
+            try:
+                index, result = receiver.recv()
+            except EOFError:
+                open_receivers.remove(receiver)
+                workers[receiver].join()
+                code = workers[receiver].exitcode
+                if code:
+                    raise ChildProcessError(
+                        f"a simulator process ended with exit code {code}: repeat the command to go on"
+                    ) from None
+                continue
+            if isinstance(result, Exception):
+                raise result
+            yield index, result
+
+
+def _work(writer: Writer, indices: list[int], sender) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    for index in indices:
+        try:
+            result = writer.write(index)
+        except (ValueError, OSError) as error:
+            result = error
+        sender.send((index, result))
+
+
+def _end_with_parent() -> None:
+    """A killed main process must not leave workers that write on beside the next run's."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Processes started inside use one thread each: there is one per core, and sums keep their order."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C, which a terminal sends to all: the main process ends them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator:
+    """Gives a function to call after every video: a bar on a terminal, else a line now and then."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, unit="video", file=sys.stderr) as bar:
+            yield bar.update
+        return
+    start = last = time.monotonic()
+    done = 0
+
+    def advance() -> None:
+        nonlocal done, last
+        done += 1
+        now = time.monotonic()
+        if done == total or now - last >= SECONDS_BETWEEN_LINES:
+            last = now
+            rate = done / (now - start)
+            print(
+                f"{done}/{total} videos, {rate:.2f} a second, {(total - done) / rate:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    yield advance
