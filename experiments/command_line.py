@@ -1,0 +1,120 @@
+"""What all programs share: their flags, one-line errors, exit codes, and the compilation cache."""
+
+import difflib
+import inspect
+import os
+import pathlib
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import config as configs
+from experiments.config import TrainConfig
+
+WRONG_USE, GUARD_STOPPED, INTERRUPTED = 2, 3, 130
+
+
+def run(
+    main: Callable[[TrainConfig, pathlib.Path], None], default_config: str, argv: Sequence[str] | None = None
+) -> NoReturn:
+    """Parses the command line, calls `main(config, workdir)` and exits.
+
+    Exit codes: 0 done; 2 wrong use or input, with one line on stderr; 3 stopped by a guard because something was not
+    finite; 128 + n ended by signal n.
+
+    Args:
+        default_config: the `--config` of a bare command.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    debug = "--debug" in argv
+    program = pathlib.Path(argv[0]).stem
+    try:
+        config, options = parse(argv, default_config)
+        if options.help:
+            print(help_text(main, program, default_config, config))
+            sys.exit(0)
+        jax.config.update("jax_debug_nans", debug)
+        use_compilation_cache()
+        main(config, pathlib.Path(options.workdir or config.workdir))
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
+        if debug:
+            traceback.print_exc()
+        line = str(error).strip().splitlines() or [type(error).__name__]
+        print(f"{program}: {line[0]}", file=sys.stderr)
+        sys.exit(GUARD_STOPPED if isinstance(error, FloatingPointError) else WRONG_USE)
+
+
+def parse(argv: Sequence[str], default_config: str) -> tuple[TrainConfig, flags.FlagValues]:
+    """Reads the config with its overrides, and the other options.
+
+    Raises:
+        ValueError: a flag, a config file, a variant, an option or a value is wrong; one line says which.
+    """
+    given, known = "\n".join(argv[1:]), configs.flatten(TrainConfig())
+    for path in re.findall(r"(?m)^--?config[=\n]([^:\n]*)", given):
+        if not pathlib.Path(path).is_file():
+            raise ValueError(f"no config file {path!r}")
+    for name in re.findall(r"(?m)^--?(?:no)?config\.([^=\n]+)", given):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise ValueError(
+                f"no option --config.{name}" + (f", did you mean --config.{close[0]}?" if close else "")
+            )
+    options = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "the run's folder", flag_values=options)
+    flags.DEFINE_bool("debug", False, "trace errors", flag_values=options)
+    flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=options)
+    try:
+        with warnings.catch_warnings():
+            # ml_collections still loads files by a call that Python means to remove.
+            warnings.filterwarnings("ignore", "the load_module", DeprecationWarning)
+            config_flags.DEFINE_config_file("config", default_config, flag_values=options, sys_argv=argv)
+            rest = options(argv)[1:]
+            config = options.config
+    except Exception as error:  # absl, ml_collections and the config file each raise their own kinds
+        raise ValueError(_last_line(error)) from error
+    if not isinstance(config, TrainConfig):
+        raise ValueError(
+            f"--config={options['config'].config_filename}: its get_config() returns no TrainConfig"
+        )
+    if rest:
+        raise ValueError(f"unexpected argument {rest[0]!r}: options look like --config.num_steps=100")
+    return config, options
+
+
+def _last_line(error: Exception) -> str:
+    """The one line that matters: ml_collections puts a traceback in front of what a config file raised."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return line.removeprefix("ValueError: ").removeprefix("AttributeError: ")
+
+
+def help_text(main: Callable, program: str, default_config: str, config: TrainConfig) -> str:
+    """What `--help` prints: the program's docstring, its flags, and every option with its value."""
+    options = "\n".join(f"  --config.{name}={value!r}" for name, value in configs.flatten(config).items())
+    default = os.path.relpath(default_config)
+    return (
+        f"{inspect.getdoc(inspect.getmodule(main))}\n\n"
+        f"usage: python -m experiments.{program} [--config=FILE.py:VARIANT] [--config.OPTION=VALUE ...] "
+        f"[--workdir=DIR] [--debug]\n\n"
+        f"  --config   default {default}; its header lists the variants\n"
+        f"  --workdir  the run's folder, default {config.workdir}\n"
+        f"  --debug    show where errors come from, and stop at the first NaN (slow)\n\n"
+        f"Options of this config:\n{options}"
+    )
+
+
+def use_compilation_cache() -> None:
+    """Lets JAX keep compiled steps in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another."""
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "oddn_jax" / "jax"))

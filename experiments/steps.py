@@ -1,0 +1,120 @@
+"""What one step of training and of validation computes, on any number of devices."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import oddn_jax
+from experiments.config import TrainConfig
+
+REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
+
+
+class TrainState(NamedTuple):
+    """Everything that a step changes."""
+
+    step: jax.Array  # i32 scalar, steps done
+    params: Any
+    opt_state: Any
+
+
+def make_mesh() -> Mesh:
+    """All devices of all processes along one axis, "data"."""
+    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """Adam behind a clip of the gradient's global norm."""
+    if config.schedule == "cosine":
+        after = optax.cosine_decay_schedule(
+            config.learning_rate, max(1, config.num_steps - config.warmup_steps)
+        )
+    else:
+        after = optax.constant_schedule(config.learning_rate)
+    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    schedule = optax.join_schedules([warmup, after], [config.warmup_steps])
+    return optax.chain(optax.clip_by_global_norm(config.gradient_clip), optax.adam(schedule))
+
+
+def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step, from `config.seed`."""
+    key, _ = jax.random.split(jax.random.key(config.seed))
+    video = jnp.zeros((1, 3, config.model.image_height, config.model.image_width, 3))
+    params = oddn_jax.ODDN(config.model).init(key, video, key)["params"]
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def compute_losses(
+    config: TrainConfig, params: Any, video: jax.Array, key: jax.Array, example_id: jax.Array
+) -> dict[str, jax.Array]:
+    """The loss and what is logged beside it, means over the batch, by name.
+
+    The noise of a clip hangs on `key` and its own id alone, so that it is the same on any number of devices.
+    """
+    shape = (
+        config.model.num_refinement_steps,
+        video.shape[1],
+        config.model.num_slots,
+        config.model.latent_size,
+    )
+    noise = jax.vmap(lambda id: jax.random.normal(jax.random.fold_in(key, id), shape), out_axes=1)(example_id)
+    outputs = oddn_jax.ODDN(config.model).apply({"params": params}, video, noise=noise)
+    losses = oddn_jax.losses.oddn_losses(outputs, config.model)
+    named = {"loss": losses.total, "reconstruction": losses.reconstruction, "kl": losses.kl}
+    named |= {"prediction": losses.prediction, **losses.terms}
+    return named | oddn_jax.metrics.training_diagnostics(outputs, video)
+
+
+def make_train_step(config: TrainConfig, optimizer: optax.GradientTransformation, mesh: Mesh) -> Callable:
+    """One step of training, `(state, video, example_id) -> (state, metrics)`; it consumes the state it is given.
+
+    Every device differentiates the loss of its own clips; then gradients and metrics are averaged, in one all-reduce.
+    `check_vma=False` gives this order its meaning. With JAX's default the gradient of a replicated value is silently
+    summed over the devices: n times too large on n of them, measured, and so is the inner gradient of the inference.
+    """
+
+    def step(state, video, example_id):
+        _, key = jax.random.split(jax.random.key(config.seed))
+        key = jax.random.fold_in(key, state.step)
+
+        def loss(params):
+            losses = compute_losses(config, params, video, key, example_id)
+            return losses["loss"], losses
+
+        flat, restore = ravel_pytree(jax.grad(loss, has_aux=True)(state.params))
+        gradients, metrics = restore(jax.lax.pmean(flat, "data"))
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        metrics |= {"gradient_norm": optax.global_norm(gradients), "update_norm": optax.global_norm(updates)}
+        return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
+
+    return jax.jit(_on_devices(step, mesh), donate_argnums=0)
+
+
+def make_eval_step(config: TrainConfig, mesh: Mesh) -> Callable:
+    """The metrics of one batch, `(params, video, example_id) -> metrics`.
+
+    The noise is the same at every step and for every seed, so that validation bounds can be compared.
+    """
+
+    def step(params, video, example_id):
+        return jax.lax.pmean(compute_losses(config, params, video, jax.random.key(0), example_id), "data")
+
+    return jax.jit(_on_devices(step, mesh))
+
+
+def _on_devices(step: Callable, mesh: Mesh) -> Callable:
+    in_specs = (REPLICATED, SHARDED, SHARDED)
+    return jax.shard_map(step, mesh=mesh, in_specs=in_specs, out_specs=REPLICATED, check_vma=False)
+
+
+def place(batch: Mapping[str, np.ndarray], mesh: Mesh) -> tuple[jax.Array, jax.Array]:
+    """Puts the video and the example ids of this process's part of a batch on its devices."""
+    to_devices = functools.partial(jax.make_array_from_process_local_data, NamedSharding(mesh, SHARDED))
+    return to_devices(batch["video"]), to_devices(batch["example_id"].astype(np.uint32))

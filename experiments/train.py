@@ -1,0 +1,246 @@
+"""The training loop, top down: evaluate if due, save if due, take the batch, step, log if due."""
+
+import contextlib
+import pathlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+
+import oddn_jax
+from data_pipelines import loaders
+from experiments import checkpoints, datasets, runs, steps
+from experiments.config import TrainConfig, check, clip_length, longest_clip
+from experiments.logs import MetricLog, say
+from experiments.steps import TrainState
+
+
+def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
+    """Trains a run to its end, from its last checkpoint where it has one.
+
+    Raises:
+        ValueError, FileNotFoundError: an option, the data set or the run folder is unusable.
+        FloatingPointError: a loss, gradient or update is no longer finite; the last good checkpoint stays.
+        MemoryError: a step does not fit the device.
+        SystemExit: signal n, SIGINT or SIGTERM, has arrived; the run is saved, the status is 128 + n.
+    """
+    check(config, jax.device_count())
+    workdir = pathlib.Path(workdir)
+    dataset_dir = datasets.prepare(config)
+    for change in runs.open_run(workdir, config):
+        say(f"going on although {change}")
+    mesh, optimizer = steps.make_mesh(), steps.make_optimizer(config)
+    with contextlib.ExitStack() as stack:
+        manager = stack.enter_context(checkpoints.open_manager(workdir, config.keep_checkpoints))
+        state = starting_state(config, optimizer, mesh, manager)
+        step = start = int(state.step)
+        if step >= config.num_steps:
+            say(f"finished: {workdir} holds {step} of {config.num_steps} steps")
+            return state
+        log = stack.enter_context(contextlib.closing(MetricLog(workdir, start, config.num_steps)))
+        signals = stack.enter_context(catch_signals())
+        stack.enter_context(explain_exhausted_memory(config))
+        validate = make_validation(config, mesh, dataset_dir)
+        batches = stack.enter_context(contextlib.closing(training_batches(config, dataset_dir, start)))
+        clip_lengths = [clip_length(config, later) for later in range(step, config.num_steps)]
+        images_left = config.batch_size * sum(clip_lengths)
+        frames = bound = None
+        # Since the last log line: metrics still on the device, images seen, seconds on the reader and in all.
+        unread, images, waited, spent = [], 0, 0.0, 0.0
+        while True:
+            over = step == config.num_steps or bool(signals)
+            if step > start and not signals and (over or step % config.eval_every == 0):
+                metrics = validate(state.params)
+                bound = -metrics["loss"]
+                log.write(step, "valid", metrics)
+            if step > start and (over or step % config.save_every == 0):
+                mean_metrics(unread, workdir)  # raises before anything that is not finite is saved
+                rest = {"step": state.step, "opt_state": state.opt_state}
+                checkpoints.save(manager, step, state.params, rest, runs.fingerprint(config), bound)
+            if over:
+                break
+            began = time.perf_counter()
+            batch = steps.place(next(batches), mesh)
+            if batch[0].shape[1] == frames:
+                waited += time.perf_counter() - began
+            else:
+                frames = batch[0].shape[1]
+                say(f"clips of {frames} frames from step {step} on: compiling their training step")
+                train_step = steps.make_train_step(config, optimizer, mesh).lower(state, *batch).compile()
+                began = time.perf_counter()  # the compilation and the reader's start are not a step's time
+            state, metrics = train_step(state, *batch)
+            jax.block_until_ready(unread[-1:])  # stay one step ahead of the device: the times mean something
+            step, bound = step + 1, None
+            unread.append((step, metrics))
+            images += config.batch_size * frames
+            log.advance()
+            due = step % config.log_every == 0 or step == config.num_steps or bool(signals)
+            metrics = mean_metrics(unread, workdir) if due else {}
+            spent += time.perf_counter() - began
+            if due:
+                images_left -= images
+                rates = {"images_per_second": images / spent, "data_wait_share": waited / spent}
+                log.write(step, "train", metrics | rates | {"frames": frames}, images_left * spent / images)
+                unread, images, waited, spent = [], 0, 0.0, 0.0
+        manager.wait_until_finished()
+        if signals:
+            name = signal.Signals(signals[0]).name
+            say(f"stopped by {name} at step {step}, saved; the same command goes on from there")
+            raise SystemExit(128 + signals[0])
+    return state
+
+
+def starting_state(
+    config: TrainConfig, optimizer: optax.GradientTransformation, mesh: Mesh, manager: checkpoints.Manager
+) -> TrainState:
+    """The state to go on from: the run's own checkpoint, else `config.init_from`, else scratch; says which."""
+    replicated = NamedSharding(mesh, steps.REPLICATED)
+    shapes = jax.eval_shape(lambda: steps.initial_state(config, optimizer))
+    rest = {"step": shapes.step, "opt_state": shapes.opt_state}
+    own = checkpoints.restore(manager, shapes.params, rest, say)
+    if own is not None:
+        if own.meta["config_sha256"] != runs.fingerprint(config):
+            raise ValueError(
+                f"{manager.directory} holds checkpoints of another config: choose another --workdir"
+            )
+        say(f"weights: checkpoint {own.step} in {manager.directory}")
+        return jax.device_put(TrainState(own.state["step"], own.params, own.state["opt_state"]), replicated)
+    state = jax.jit(lambda: steps.initial_state(config, optimizer), out_shardings=replicated)()
+    if config.init_from is None:
+        say(f"weights: from scratch, seed {config.seed}")
+        return state
+    params = read_params(config.init_from, shapes.params)
+    say(f"weights: config.init_from={config.init_from}")
+    return state._replace(params=jax.device_put(params, replicated))
+
+
+def read_params(source: str, shapes: Any) -> Any:
+    """Reads the parameters of a run folder or an exported file for a model of the given shapes.
+
+    Raises:
+        ValueError: they are of another model; names the first parameter that differs.
+    """
+    params = oddn_jax.load(source)[1] if source.endswith(".safetensors") else checkpoints.load_params(source)
+    held, wanted = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (params, shapes))
+    )
+    for name in sorted(held.keys() | wanted.keys()):
+        if held.get(name) != wanted.get(name):
+            raise ValueError(
+                f"config.init_from={source} does not fit config.model: {name} has shape {held.get(name)}, "
+                f"the model wants {wanted.get(name)}"
+            )
+    return params
+
+
+def training_batches(
+    config: TrainConfig, dataset_dir: pathlib.Path, step: int
+) -> Iterator[Mapping[str, np.ndarray]]:
+    """The training batches of this process from a step on; their clips grow with the curriculum."""
+    while True:
+        frames = clip_length(config, step)
+        batches = loaders.training_batches(
+            dataset_dir,
+            "train",
+            num_frames=frames,
+            stride=config.data.stride,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            start_step=step,
+            clips=config.data.clips,
+            shard_index=jax.process_index(),
+            num_shards=jax.process_count(),
+            num_threads=config.data.num_threads,
+        )
+        with contextlib.closing(batches):
+            while clip_length(config, step) == frames:
+                yield next(batches)
+                step += 1
+
+
+def make_validation(
+    config: TrainConfig, mesh: Mesh, dataset_dir: pathlib.Path
+) -> Callable[[Any], dict[str, float]]:
+    """Returns a function from parameters to the mean metrics over the first clips of the validation split.
+
+    Raises:
+        ValueError: the split has fewer clips than a batch.
+    """
+    eval_step = steps.make_eval_step(config, mesh)
+    num_clips = loaders.dataset_summary(dataset_dir).splits.get("validation", 0)
+    num_batches = min(config.num_valid_clips, num_clips) // config.batch_size
+    if num_batches == 0:
+        raise ValueError(
+            f"{dataset_dir} has {num_clips} validation videos, fewer than config.batch_size {config.batch_size}"
+        )
+
+    def validate(params):
+        batches = loaders.evaluation_batches(
+            dataset_dir,
+            "validation",
+            num_frames=longest_clip(config),
+            stride=config.data.stride,
+            batch_size=config.batch_size,
+            limit=num_batches * config.batch_size,
+            shard_index=jax.process_index(),
+            num_shards=jax.process_count(),
+        )
+        with contextlib.closing(batches):
+            rows = jax.device_get([eval_step(params, *steps.place(batch, mesh)) for batch in batches])
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    return validate
+
+
+def mean_metrics(rows: list[tuple[int, dict[str, jax.Array]]], workdir: pathlib.Path) -> dict[str, float]:
+    """Reads the metrics of some steps from the device and averages them.
+
+    Raises:
+        FloatingPointError: in some step the loss, the gradient or the update is not finite.
+    """
+    numbers, rows = [step for step, _ in rows], jax.device_get([metrics for _, metrics in rows])
+    for name in ("loss", "gradient_norm", "update_norm"):
+        wrong = [step for step, row in zip(numbers, rows) if not np.isfinite(row[name])]
+        if wrong:
+            raise FloatingPointError(
+                f"{name} is not finite at steps {', '.join(map(str, wrong[:10]))}{' ...' if wrong[10:] else ''}; "
+                f"training stopped, the last good checkpoint stays in {workdir / checkpoints.FOLDER}"
+            )
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM in the list it yields; the second of a kind has its ordinary effect."""
+    received = []
+
+    def handler(number, frame):
+        received.append(number)
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+@contextlib.contextmanager
+def explain_exhausted_memory(config: TrainConfig) -> Iterator[None]:
+    """Names the three knobs when a device runs out of memory."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise MemoryError(
+            f"config.batch_size {config.batch_size} does not fit the device: lower --config.batch_size, "
+            "or set --config.model.remat=step (or everything), or --config.model.compute_dtype=bfloat16"
+        ) from error
