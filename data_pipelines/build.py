@@ -118,7 +118,10 @@ def build(
     with _locked(path.parent / ".lock"):
         if is_built(name, config.name, data_dir):
             return _summary(path, strict)
-        for leftover in path.parent.glob(f"{VERSION}*"):
+        if path.exists():
+            raise ValueError(f"{path} is there but is no data set of this project: remove it")
+        # TFDS writes below such a name and renames at the end.
+        for leftover in path.parent.glob(f"incomplete.*_{VERSION}"):
             shutil.rmtree(leftover)
         _write(builder_class, config, data_dir, raw_dir, jobs, strict, progress)
     return _summary(path, strict)
