@@ -28,12 +28,10 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     try:
         summary = options.run(options)
     except (ValueError, OSError) as error:
-        print(f"{type(error).__name__}: {error}" if not str(error) else str(error), file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     print(_sentence(summary, options.output))
     return 0
@@ -50,16 +48,11 @@ def write_clevrer(options: argparse.Namespace) -> Summary:
             f"the {options.split} split holds indices {split[0]} to {split[-1]}; "
             f"asked for {indices[0]} to {indices[-1]}"
         )
-    if options.height % 2 or options.width % 2 or min(options.height, options.width) < 2:
-        raise ValueError(f"H.264 needs an even height and width; got {options.height} and {options.width}")
-    num_frames = config.num_frames if options.num_frames is None else options.num_frames
-    if not 1 <= num_frames <= config.num_frames:
-        raise ValueError(f"{options.scenes} scenes have 1 to {config.num_frames} frames; got {num_frames}")
     drawing = {
         "seed": options.seed,
         "height": options.height,
         "width": options.width,
-        "num_frames": num_frames,
+        "num_frames": config.num_frames if options.num_frames is None else options.num_frames,
         "supersampling": options.supersampling,
     }
     writer = ClevrerWriter(root=options.output, split=options.split, config=config, **drawing)
@@ -102,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--output", type=Path, required=True, help="folder; made if missing")
         command.add_argument("--num_videos", type=int, default=10, help="default: 10")
         command.add_argument("--seed", type=int, default=0, help="at least 0; default: 0")
-        command.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; default: all cores")
+        command.add_argument(
+            "--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: all cores"
+        )
         command.add_argument("--num_frames", type=int, help="of each video, for quick looks; default: all")
         command.add_argument(
             "--supersampling", type=int, default=2, help="rays per pixel, squared; default: 2"
@@ -118,4 +113,6 @@ def _sentence(summary: Summary, output: Path) -> str:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     sys.exit(main())

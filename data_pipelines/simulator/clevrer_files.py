@@ -32,16 +32,28 @@ class VideoFiles(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ClevrerWriter:
-    """Writes the videos of one split; a video's bytes depend on these fields and its index alone."""
+    """Writes the videos of one split; a video's bytes depend on these fields and its index alone.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
 
     root: Path
     split: str
     config: SceneConfig
     seed: int
-    height: int
+    height: int  # pixels, even
     width: int
-    num_frames: int
+    num_frames: int  # source frames, from the first
     supersampling: int
+
+    def __post_init__(self):
+        if self.seed < 0 or self.supersampling < 1:
+            raise ValueError(f"need seed >= 0 and supersampling >= 1; got {self.seed}, {self.supersampling}")
+        if self.height % 2 or self.width % 2 or min(self.height, self.width) < 2:
+            raise ValueError(f"H.264 needs an even height and width; got {self.height} and {self.width}")
+        if not 1 <= self.num_frames <= self.config.num_frames:
+            raise ValueError(f"these scenes have 1 to {self.config.num_frames} frames; got {self.num_frames}")
 
     def is_finished(self, index: int) -> bool:
         return all(path.exists() for path in video_files(self.root, self.split, index) if path)

@@ -27,10 +27,12 @@ def build_model(shapes: list[str], physics: Physics) -> mujoco.MjModel:
         f'<geom {_GEOMS[shape]} mass="1" {physics.object}/></body>'
         for i, shape in enumerate(shapes)
     )
+    # MuJoCo takes or leaves its warm start for the whole scene at once. Without it objects that never touch solve
+    # apart, and removing one leaves every bit of the others as it was.
     return mujoco.MjModel.from_xml_string(
         f'<mujoco><option timestep="{physics.time_step}" integrator="implicitfast" cone="elliptic" '
-        f'gravity="0 0 {-GRAVITY}"/><worldbody><geom type="plane" size="60 60 0.1" {physics.floor}/>{bodies}'
-        "</worldbody></mujoco>"
+        f'gravity="0 0 {-GRAVITY}"><flag warmstart="disable"/></option>'
+        f'<worldbody><geom type="plane" size="60 60 0.1" {physics.floor}/>{bodies}</worldbody></mujoco>'
     )
 
 

@@ -13,7 +13,7 @@ from data_pipelines.simulator.records import SceneObject
 GRAVITY = 9.81  # world units per second squared
 ROLLING_DECELERATION = 0.34  # of a sphere on clevrer_physics' floor; measured
 STEP_BACK = 0.05  # world units
-MAX_WAY_BACK = 7.0
+MAX_WAY_BACK = 14.0  # beyond the far edge of the picture
 MAX_PLACEMENTS = 200
 
 

@@ -22,7 +22,11 @@ MAX_BLOCKS = 4
 
 @dataclasses.dataclass(frozen=True)
 class TowerWriter:
-    """Writes towers; a tower's bytes depend on these fields and its index alone. Indices are ids, from 1."""
+    """Writes towers; a tower's bytes depend on these fields and its index alone. Indices are ids, from 1.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
 
     root: Path
     config: TowerConfig
@@ -30,6 +34,15 @@ class TowerWriter:
     size: int  # pixels, of the square frames
     num_frames: int
     supersampling: int
+
+    def __post_init__(self):
+        if self.seed < 0 or min(self.size, self.supersampling) < 1:
+            raise ValueError(
+                f"need seed >= 0, size >= 1 and supersampling >= 1; "
+                f"got {self.seed}, {self.size}, {self.supersampling}"
+            )
+        if not 1 <= self.num_frames <= self.config.num_frames:
+            raise ValueError(f"towers have 1 to {self.config.num_frames} frames; got {self.num_frames}")
 
     def is_finished(self, index: int) -> bool:
         return index in self._rows() and all(path.exists() for path in strip_paths(self.root, index))
