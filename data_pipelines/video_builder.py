@@ -65,9 +65,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             (Path(self.data_dir) / CARD_FILENAME).write_text(json.dumps(card, indent=2) + "\n")
         self._problems: list[Problem] = []
         total = sum(map(len, tasks.values()))
-        self._progress = Progress(
-            f"{self.name}/{self.builder_config.name}", total, "videos", self.options.progress
-        )
+        self._progress = Progress(self.name, total, "videos", self.options.progress)
         return {split: self._generate_examples(tasks[split]) for split in tasks}
 
     def _generate_examples(self, tasks) -> Iterator[tuple[int, dict[str, Any]]]:

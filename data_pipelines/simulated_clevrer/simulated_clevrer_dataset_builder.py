@@ -68,7 +68,7 @@ class Builder(VideoBuilder):
             height=32,
             width=32,
             stride=4,
-            num_train=512,
+            num_train=256,
             num_validation=64,
         ),
         SimulatedClevrerConfig(name="64x64", description="As clevrer/64x64."),

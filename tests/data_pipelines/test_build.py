@@ -1,5 +1,6 @@
 """Building: interruption, determinism, quiet, and the command line."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -169,17 +170,10 @@ def test_names_are_derived_from_options():
         build.make_config("clevrer", "64x64", colour=3)
 
 
-def _identity(number: int) -> int:
-    if number == 7:
-        raise ValueError("seven")
-    return number
-
-
 def test_results_come_in_order_and_errors_come_through():
-    import functools
-
+    tasks = [functools.partial(int, text) for text in ("3", "1", "2", "seven", "5")]
     for jobs in (1, 2):
-        results = ordered_map([functools.partial(_identity, number) for number in (3, 1, 2, 7, 5)], jobs)
+        results = ordered_map(tasks, jobs)
         assert [next(results) for _ in range(3)] == [3, 1, 2]
         with pytest.raises(ValueError, match="seven"):
             next(results)

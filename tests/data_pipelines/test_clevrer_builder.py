@@ -1,7 +1,11 @@
 """The CLEVRER builder on a tiny tree with the quirks of the real one."""
 
+import contextlib
+import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +15,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines import build, loaders
 from data_pipelines.clevrer.raw import find_videos
+from data_pipelines.simulator import CLEVRER, generate_scene, simulate_video, video_seed
 from data_pipelines.video import read_video
 from tests.data_pipelines.handmade import ATTRIBUTES, write_json, write_mp4
 
@@ -67,9 +72,6 @@ def _write_tree(root: Path, scene, mp4: Path) -> None:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory, _scene, mp4) -> Tree:
     """The tree, built as `clevrer/64x64` by the command line."""
-    import contextlib
-    import io
-
     root = tmp_path_factory.mktemp("tree")
     _write_tree(root / "raw", _scene, mp4)
     stderr, stdout = io.StringIO(), io.StringIO()
@@ -245,3 +247,47 @@ def test_a_split_without_any_usable_video_is_refused(tmp_path, capsys):
     assert build.main(arguments) == 2
     assert "no usable video" in capsys.readouterr().err
     assert not build.is_built("clevrer", "64x64", tmp_path / "data")
+
+
+def test_a_tree_of_the_simulator_gives_its_own_truth(tmp_path):
+    """Through mp4, run-length masks and json at 480 x 320, against a rendering straight to 64 x 64."""
+    command = "clevrer --split=validation --num_videos=2 --seed=1 --jobs=2 --supersampling=1"
+    output = f"--output={tmp_path}/raw"
+    subprocess.run(
+        [sys.executable, "-m", "data_pipelines.simulator", *command.split(), output],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    arguments = {"raw_dir": tmp_path / "raw", "jobs": 1, "progress": False, "strict": True}
+    summary = build.build("clevrer", "64x64", tmp_path / "data", **arguments)
+    assert loaders.dataset_summary(summary.path).splits == {"validation": 2}
+    assert loaders.dataset_summary(summary.path).card["versions"]["mujoco-core"] == "4.0.1"
+    builder = tfds.builder_from_directory(str(summary.path))
+    kinds = builder.info.features["objects"].feature
+    for record, index in zip(builder.as_data_source("validation"), (10000, 10001)):
+        seed = video_seed(1, index)
+        truth = simulate_video(CLEVRER, seed, height=64, width=64, supersampling=1)
+        assert record["scene_index"] == index
+        overlaps = []
+        for number in range(1, len(truth.objects) + 1):
+            read, drawn = record["segmentation"] == number, truth.segmentation == number
+            union = (read | drawn).sum(axis=(1, 2))
+            overlaps.append(((read & drawn).sum(axis=(1, 2)) / np.maximum(union, 1))[union > 0])
+        assert sum(map(len, overlaps)) > 200
+        assert np.concatenate(overlaps).mean() >= 0.97
+        assert np.abs(record["video"].astype(float) - truth.video).mean() < 1.5
+
+        for key in ("color", "material", "shape"):
+            names = [kinds[key].int2str(int(number)) for number in record["objects"][key]]
+            assert names == [getattr(scene_object, key) for scene_object in truth.objects]
+        np.testing.assert_allclose(record["location"], truth.location, atol=1e-4)
+        np.testing.assert_allclose(record["velocity"], truth.velocity, atol=1e-4)
+        inside = generate_scene(CLEVRER, seed)[1].inside_camera_view[:128]
+        np.testing.assert_array_equal(record["inside_camera_view"], inside)
+        collisions = [(collision.frame_id, collision.object_ids) for collision in truth.collisions]
+        assert len(collisions) >= 2
+        read = record["collisions"]
+        assert [
+            (int(f), tuple(map(int, pair))) for f, pair in zip(read["frame_id"], read["object_ids"])
+        ] == collisions
