@@ -89,8 +89,11 @@ class Backbone(nn.Module):
         """Decodes slots into their pictures, their masks, and the picture they make together."""
         return compose(*self.decoder(latents))
 
-    def initialize_parameters(self):
-        """Runs each submodule once on zeros, so that `init` creates parameters without running the inference loop."""
+    def initialize_parameters(self) -> None:
+        """Runs each submodule once on zeros: `model.init(key, method="initialize_parameters")` needs no video.
+
+        The usual `model.init(key, video, key)` gives the same parameters, after tracing the whole model.
+        """
         config = self.config
         height, width, latent_size = config.image_height, config.image_width, config.latent_size
         self.decoder(jnp.zeros((1, latent_size)))

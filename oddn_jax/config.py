@@ -1,7 +1,7 @@
 """ODDNConfig: every architectural choice of the model in one place, each with its source.
 
 Sources are the ODDN paper (ICLR 2022), the released code of its backbone (IODINE, the implementation whose parameter
-count is the paper's Table 4), or "our choice" where neither settles a question. `experiments/README.md` has the reasons.
+count is the paper's Table 4), or "our choice" where neither settles a question.
 """
 
 import dataclasses
@@ -124,8 +124,9 @@ class ODDNConfig:
                     f"{name}={getattr(self, name)} must be a positive multiple of 4 (the pooling window)"
                 )
         at_least_one = (
-            "num_slots latent_size num_refinement_steps hidden_size convolution_channels dynamics_size num_attention_heads "
-            "ffn_hidden_size pair_embedding_size pair_attention_size pair_effect_size student_forcing_depth num_rollout_steps"
+            "num_slots latent_size num_refinement_steps hidden_size convolution_channels dynamics_size "
+            "num_attention_heads ffn_hidden_size pair_embedding_size pair_attention_size pair_effect_size "
+            "student_forcing_depth num_rollout_steps"
         )
         for name in at_least_one.split():
             if getattr(self, name) < 1:

@@ -1,5 +1,6 @@
 """SpatialBroadcastDecoder: one slot's latents to its picture and mask logit."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -42,7 +43,7 @@ class SpatialBroadcastDecoder(nn.Module):
     def setup(self):
         config = self.config
         sizes = [config.latent_size + 2] + [config.convolution_channels] * (NUM_CONVOLUTIONS - 1) + [4]
-        self.conv = [convolution(i, o, dtype=config.compute_dtype) for i, o in zip(sizes[:-1], sizes[1:])]
+        self.conv = [convolution(i, o, dtype=config.compute_dtype) for i, o in itertools.pairwise(sizes)]
 
     def __call__(
         self, latents: Float[Array, "*b k l"]

@@ -1,4 +1,4 @@
-"""Diagonal Gaussian posterior and spatial Gaussian mixture (Eq. 1), with the closed-form gradients that refinement uses."""
+"""Diagonal Gaussian posterior and spatial Gaussian mixture (Eq. 1), with the closed-form gradients refinement uses."""
 
 from typing import NamedTuple
 
@@ -32,8 +32,8 @@ def pixel_likelihoods(
 ) -> Float[Array, "*b k h w 3"]:
     """Each slot's likelihood of each colour value, exp(-(x - mu)^2 / (2 variance)), in (0, 1].
 
-    The Gaussian's normaliser is left out, as in the backbone's code. For colours in [0, 1] and variance 0.3 the values are
-    at least exp(-1 / 0.6) = 0.189, so products and logarithms need no guard.
+    The Gaussian's normaliser is left out, as in the backbone's code. For colours in [0, 1] and variance 0.3 the values
+    are at least exp(-1 / 0.6) = 0.189, so products and logarithms need no guard.
     """
     return jnp.exp(-((image[..., None, :, :, :] - slot_rgb) ** 2) / (2 * variance))
 

@@ -1,7 +1,7 @@
 """FeatureStack: SqueezeNet's first layers and three convolutions, 16 further channels for the refinement network.
 
-The paper does not mention it; the parameter count of its Table 4 contains it to the unit, and so does the released code of
-the backbone.
+The paper does not mention it; the parameter count of its Table 4 contains it to the unit, and so does the released
+code of the backbone.
 """
 
 from collections.abc import Callable
@@ -81,7 +81,7 @@ class SqueezeNet(nn.Module):
 
 
 class FeatureStack(nn.Module):
-    """SqueezeNet's first layers, then three convolutions to 16 channels; the same for every slot and refinement step."""
+    """SqueezeNet's first layers, then three convolutions to 16 channels; one result for all slots and steps."""
 
     config: ODDNConfig
 

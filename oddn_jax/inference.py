@@ -1,7 +1,8 @@
 """Iterative amortised inference: the variational loop of the backbone, free of Flax.
 
-Posterior -> sample -> decode -> what is wrong -> refine, a fixed number of times (paper Eq. 2-3, Algorithm 1). The three
-gradients that the refinement network sees are closed forms and one pull-back through the decoder, all constant for training.
+Posterior -> sample -> decode -> what is wrong -> refine, a fixed number of times (paper Eq. 2-3, Algorithm 1). The
+three gradients that the refinement network sees are closed forms and one pull-back through the decoder, all constant
+for training.
 """
 
 import math
@@ -88,8 +89,8 @@ def evaluate_and_look(
 ) -> tuple[Step, RefinementInputs]:
     """Decodes a sample of the posterior, scores it, and gathers what the refinement network sees of it.
 
-    The loss whose gradients it sees is nll_weight * nll + kl_weight * KL of each frame (paper 3.1). One forward pass of the
-    decoder serves both the score and the pull-back of the gradients.
+    The loss whose gradients it sees is nll_weight * nll + kl_weight * KL of each frame (paper 3.1). One forward pass of
+    the decoder serves both the score and the pull-back of the gradients.
     """
     variance = config.likelihood_variance
     latents = sample(posterior, noise)

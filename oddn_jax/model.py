@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone, as_function
-from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded, compose
 from oddn_jax.distributions import mixture_nll
 from oddn_jax.dynamics import Distillation, DynamicsDistiller
@@ -61,6 +60,13 @@ class ODDN(Backbone):
         if self.config.use_relation:
             self.relation = RelationModule(self.config)
         self.predictor = LatentPredictor(self.config)
+
+    def initialize_parameters(self) -> None:
+        """Runs each submodule once on zeros: `model.init(key, method="initialize_parameters")` needs no video."""
+        super().initialize_parameters()
+        latents = jnp.zeros((2, self.config.num_slots, self.config.latent_size))
+        dynamics = self.distill(latents).dynamics
+        self.predict_latents(self.interact(dynamics, latents[1:]).updated_dynamics, latents[1:])
 
     def distill(self, latents: Float[Array, "*b t k l"]) -> Distillation:
         """Distils the dynamics of each frame but the first from it and the frame before it (Eq. 7-9)."""

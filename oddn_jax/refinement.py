@@ -1,5 +1,6 @@
 """RefinementNetwork: from what the decoder did wrong to a better posterior, and the inputs it looks at."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -46,9 +47,9 @@ def refinement_inputs(
 ) -> RefinementInputs:
     """Stacks the auxiliary inputs of one refinement step: 16 image channels (and the features), 4 l numbers per slot.
 
-    Gradients and the log-likelihood map are layer-normalised and constant for training (no second-order differentiation).
-    The slot posterior is the softmax of the likelihoods themselves, hence nearly uniform: a quirk of the backbone that is
-    kept, because the weights of the paper's model were counted and trained with it.
+    Gradients and the log-likelihood map are layer-normalised and constant for training (no second-order
+    differentiation). The slot posterior is the softmax of the likelihoods themselves, hence nearly uniform: a quirk of
+    the backbone that is kept, because the paper's model was trained with it.
 
     Source: the backbone's code, in its channel order; the paper names only a part of them (3.1).
     """
@@ -115,13 +116,13 @@ class RefinementNetwork(nn.Module):
         num_features = 0 if config.features == "none" else 16
         channels, hidden = config.convolution_channels, config.hidden_size
         sizes = [NUM_IMAGE_CHANNELS + num_features] + [channels] * NUM_CONVOLUTIONS
-        self.conv = [convolution(i, o, dtype=config.compute_dtype) for i, o in zip(sizes[:-1], sizes[1:])]
+        self.conv = [convolution(i, o, dtype=config.compute_dtype) for i, o in itertools.pairwise(sizes)]
         pooled = (config.image_height // POOL) * (config.image_width // POOL) * channels
         self.code = dense(pooled, hidden, dtype=config.compute_dtype)
         self.lstm = LSTMCell(4 * config.latent_size + hidden, hidden, config.compute_dtype)
         self.delta = dense(hidden, 2 * config.latent_size, dtype=config.compute_dtype)
 
-    def initial_state(self, batch_shape: tuple[int, ...], dtype: jnp.dtype) -> RefinementState:
+    def initial_state(self, batch_shape: tuple[int, ...], dtype: jax.typing.DTypeLike) -> RefinementState:
         """An empty memory for every slot."""
         zeros = jnp.zeros((*batch_shape, self.config.hidden_size), dtype)
         return RefinementState(zeros, zeros)

@@ -1,4 +1,4 @@
-"""RelationModule: how the other objects change an object's dynamics (Eq. 10-13); LatentPredictor: the next frame (Eq. 4)."""
+"""RelationModule: how objects change each other's dynamics (Eq. 10-13); LatentPredictor: the next frame (Eq. 4)."""
 
 from typing import NamedTuple
 
@@ -22,8 +22,8 @@ class Interaction(NamedTuple):
 class RelationModule(nn.Module):
     """Embeds every ordered pair of slots, and adds the attended sum of the pairs' effects to the receiver's dynamics.
 
-    Source: paper Eq. 10-13; the widths are those that meet Table 4's count. Eq. 12 prints the sum over the receiver; it is
-    over the senders. All slots take part, the background's too.
+    Source: paper Eq. 10-13; the widths are those that meet Table 4's count. Eq. 12 prints the sum over the receiver;
+    it is over the senders. All slots take part, the background's too.
     """
 
     config: ODDNConfig

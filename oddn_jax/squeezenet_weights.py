@@ -29,7 +29,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 @functools.cache
 def imagenet_weights() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Kernel [h w in out] and bias of each layer, by our layer names (`conv`, `fire_0/squeeze`, ...), for RGB in [0, 1].
+    """Kernel [h w in out] and bias by our layer names (`conv`, `fire_0/squeeze`, ...), for RGB pixels in [0, 1].
 
     Raises:
       ModuleNotFoundError: the package is not installed.
