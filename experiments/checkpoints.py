@@ -55,8 +55,9 @@ def save(
     """
     if step in manager.all_steps():
         return
-    # Host copies: the next step donates the device's buffers, and NumPy restores on any number of devices.
-    params, state = jax.device_get((params, state))
+    # NumPy restores on any number of devices. Copied, because on the CPU an array read is a view of the device's
+    # memory, which the next step takes over while the save is still running.
+    params, state = jax.tree.map(np.array, jax.device_get((params, state)))
     meta = {
         "step": step,
         "params_sha256": digest(params),

@@ -91,7 +91,7 @@ def make_train_step(config: TrainConfig, optimizer: optax.GradientTransformation
         flat, restore = ravel_pytree(jax.grad(loss, has_aux=True)(state.params))
         gradients, metrics = restore(jax.lax.pmean(flat, "data"))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        metrics |= {"gradient_norm": optax.global_norm(gradients), "update_norm": optax.global_norm(updates)}
+        metrics |= {"gradient_norm": optax.tree.norm(gradients), "update_norm": optax.tree.norm(updates)}
         return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
 
     return jax.jit(_on_devices(step, mesh), donate_argnums=0)

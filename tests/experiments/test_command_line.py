@@ -1,0 +1,131 @@
+"""Overrides arrive with their types; whatever is wrong gives one line and exit code 2."""
+
+import sys
+
+import pytest
+
+from experiments import command_line
+from experiments.clevrer_pretrain import QUICKSTART
+
+TINY = "--config=tests/experiments/tiny.py"
+
+
+def parse(*arguments):
+    sys.modules.pop("config_config", None)  # ml_collections would load the next file over the last one
+    return command_line.parse(["program", *arguments], QUICKSTART)
+
+
+def test_overrides_have_the_types_of_their_fields():
+    config, options = parse(
+        TINY,
+        "--config.learning_rate=1",
+        "--config.curriculum=((0.5, 3), (1.0, 5))",
+        "--config.init_from=some/where",
+        "--config.model.num_slots=9",
+        "--config.model.use_relation=false",
+        "--workdir=here",
+    )
+    assert config.learning_rate == 1.0 and isinstance(config.learning_rate, float)
+    assert config.curriculum == ((0.5, 3), (1.0, 5))
+    assert config.init_from == "some/where"
+    assert config.model.num_slots == 9
+    assert config.model.use_relation is False
+    assert config.num_steps == 6
+    assert options.workdir == "here"
+
+
+def test_bare_command_is_the_quickstart():
+    config, options = parse()
+    assert (config.workdir, config.data.name, options.workdir) == (
+        "runs/quickstart",
+        "simulated_clevrer",
+        None,
+    )
+
+
+def test_variant():
+    config, _ = parse("--config=experiments/configs/clevrer.py:reasoning,no_relation")
+    assert (config.model.image_width, config.model.use_relation) == (96, False)
+
+
+WRONG = [
+    (["--config.num_stepz=3"], "--config.num_stepz, did you mean --config.num_steps"),
+    (["--config.model.num_slot", "3"], "did you mean --config.model.num_slots"),
+    (["--config.num_steps=many"], "--config.num_steps=many"),
+    (["--config.model.use_relation=7"], "use_relation=7"),
+    (["--config=nowhere.py"], "nowhere.py"),
+    (["--config=nowhere.py", "--config.seed=1"], "nowhere.py"),
+    (["--config=experiments/configs/clevrer.py:reasonin"], "unknown variant 'reasonin'"),
+    (["--config=experiments/command_line.py"], "get_config"),
+    (["--workdirr=x"], "workdirr"),
+    (["train"], "unexpected argument 'train'"),
+]
+
+
+@pytest.mark.parametrize("arguments, expected", WRONG)
+def test_wrong_use_is_one_line(arguments, expected):
+    with pytest.raises(ValueError) as caught:
+        parse(*arguments)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def exit_of(error):
+    def main(config, workdir):
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        command_line.run(main, QUICKSTART, ["experiments/program.py", TINY])
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (ValueError("first line\nsecond line"), 2),
+        (FileNotFoundError("first line"), 2),
+        (MemoryError("first line"), 2),
+        (FloatingPointError("first line"), 3),
+        (SystemExit(143), 143),
+    ],
+)
+def test_exit_codes(error, code, capsys):
+    assert exit_of(error) == code
+    captured = capsys.readouterr()
+    assert captured.err == ("" if code == 143 else "program: first line\n")
+
+
+def test_an_error_of_the_program_itself_is_not_hidden():
+    def main(config, workdir):
+        raise TypeError("a bug")
+
+    with pytest.raises(TypeError, match="a bug"):
+        command_line.run(main, QUICKSTART, ["program", TINY])
+
+
+def test_help_lists_every_option(capsys):
+    with pytest.raises(SystemExit) as caught:
+        command_line.run(parse, QUICKSTART, ["program", "--help"])
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert "--config.model.num_slots=4" in text and "--config.data.stride=4" in text and "--workdir" in text
+
+
+def test_mistyped_flag_as_a_program(run_program):
+    code, output = run_program("-m", "experiments.clevrer_pretrain", "--config.batch_sise=3")
+    assert code == 2
+    assert output == "clevrer_pretrain: no option --config.batch_sise, did you mean --config.batch_size?\n"
+
+
+def test_missing_clevrer_as_a_program(run_program, tmp_path):
+    code, output = run_program(
+        "-m",
+        "experiments.clevrer_pretrain",
+        "--config=experiments/configs/clevrer.py:prediction",
+        f"--config.data.data_dir={tmp_path}/data",
+        f"--workdir={tmp_path}/run",
+    )
+    assert code == 2
+    assert output.count("\n") == 1
+    assert f"python -m data_pipelines.build clevrer/64x64 --data_dir={tmp_path}/data --raw_dir=" in output
+    assert not (tmp_path / "run").exists()
