@@ -7,6 +7,7 @@ p prediction; `*b` any leading axes. Videos are [b t h w 3] with pixels in [0, 1
     params = model.init(jax.random.key(0), video, jax.random.key(1))["params"]
     inferred = model.apply({"params": params}, video, key, method="infer")
     future = model.apply({"params": params}, video[:, :2], key, num_steps=6, method="rollout")
+    oddn_jax.save("oddn.safetensors", model.config, params); model, params = oddn_jax.load("oddn.safetensors")
 """
 
 from oddn_jax import baselines, distributions, losses, metrics
@@ -14,6 +15,7 @@ from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded
 from oddn_jax.distributions import Posterior
 from oddn_jax.dynamics import Distillation
+from oddn_jax.export import load, save
 from oddn_jax.inference import Inference
 from oddn_jax.model import ODDN, Outputs, Prediction, Rollout
 from oddn_jax.relation import Interaction
@@ -33,6 +35,8 @@ __all__ = [
     "__version__",
     "baselines",
     "distributions",
+    "load",
     "losses",
     "metrics",
+    "save",
 ]
