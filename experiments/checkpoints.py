@@ -15,7 +15,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save there; what matters is raised
+logging.getLogger("absl").setLevel(
+    logging.CRITICAL
+)  # Orbax narrates every save there; what matters is raised
 
 FOLDER = "checkpoints"
 Tree = Any  # nested containers of arrays

@@ -13,6 +13,7 @@ import oddn_jax
 from data_pipelines import loaders
 from experiments.config import TrainConfig
 from experiments.datasets import frames_available
+from experiments.logs import write_pictures
 
 # Source: Okabe and Ito, Color Universal Design; told apart by colour-blind readers. Slots beyond these repeat, darker.
 PALETTE = np.array(
@@ -40,7 +41,7 @@ def written(workdir: pathlib.Path, step: int) -> bool:
 def write(
     config: TrainConfig, params: Any, step: int, dataset_dir: pathlib.Path, workdir: pathlib.Path
 ) -> list[pathlib.Path]:
-    """Draws the first validation clips and returns the files, `workdir/figures/step_*_clip_*.png`."""
+    """Draws the first validation clips and returns the files, `workdir/figures/step_*_clip_*.png`; TensorBoard too."""
     model = oddn_jax.ODDN(config.model)
     observed = config.model.num_context_frames
     available = frames_available(loaders.dataset_summary(dataset_dir), config.data.stride)
@@ -75,6 +76,7 @@ def write(
         temporary = paths[-1].with_suffix(".partial")
         draw_clip(video, seen, predicted).save(temporary, format="PNG")
         os.replace(temporary, paths[-1])
+    write_pictures(workdir, step, paths)
     return paths
 
 

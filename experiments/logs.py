@@ -4,11 +4,13 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
+import numpy as np
 import tensorboardX
 import tqdm
+from PIL import Image
 
 HEADLINES = ("loss", "reconstruction", "kl", "prediction")  # said first; the others by name
 
@@ -76,6 +78,14 @@ class MetricLog:
         if self._file is not None:
             self._file.close()
             self._tensorboard.close()
+
+
+def write_pictures(workdir: pathlib.Path, step: int, paths: Sequence[pathlib.Path]) -> None:
+    """Shows pictures in TensorBoard, by the names of their files."""
+    with tensorboardX.SummaryWriter(str(workdir / "tensorboard")) as tensorboard:
+        for path in paths:
+            with Image.open(path) as picture:
+                tensorboard.add_image(path.stem, np.asarray(picture), step, dataformats="HWC")
 
 
 def _drop_after(path: pathlib.Path, step: int) -> None:
