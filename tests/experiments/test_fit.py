@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+import oddn_jax
 from data_pipelines import build, loaders
 from experiments import checkpoints, figures, runs, steps, train
 from experiments import config as configs
@@ -122,19 +123,22 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
-def test_weights_of_another_run(finished, config, tmp_path, capsys):
+@pytest.mark.parametrize("form", ["run folder", "exported file"])
+def test_weights_of_another_run(finished, config, tmp_path, capsys, form):
+    params = checkpoints.load_params(finished[0])
     config.init_from = str(finished[0])
+    if form == "exported file":
+        config.init_from = str(tmp_path / "model.safetensors")
+        oddn_jax.save(config.init_from, config.model, params)
     with checkpoints.open_manager(tmp_path, 1) as manager:
         state = train.starting_state(config, steps.make_optimizer(config), steps.make_mesh(), manager)
     assert int(state.step) == 0
-    assert checkpoints.digest(jax.device_get(state.params)) == checkpoints.digest(
-        checkpoints.load_params(finished[0])
-    )
-    assert f"weights: config.init_from={finished[0]}" in capsys.readouterr().err
+    assert checkpoints.digest(jax.device_get(state.params)) == checkpoints.digest(params)
+    assert f"weights: config.init_from={config.init_from}" in capsys.readouterr().err
     shapes = jax.eval_shape(lambda: state.params)
     shapes["decoder"]["conv_0"]["bias"] = jax.ShapeDtypeStruct((5,), "f4")
     with pytest.raises(ValueError, match=r"does not fit config.model: decoder/conv_0/bias has shape \(8,\)"):
-        train.read_params(str(finished[0]), shapes)
+        train.read_params(config.init_from, shapes)
 
 
 def test_the_reader_follows_the_curriculum_and_the_step(config):
