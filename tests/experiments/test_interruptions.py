@@ -80,6 +80,8 @@ def test_a_signal_saves_and_ends_the_run(start_program, run_program, command, tm
     assert "Traceback" not in output and "Warning" not in output
     assert logged_steps(workdir, "train") == list(range(1, saved + 1))
 
+    if number == signal.SIGINT:
+        return  # what follows does not depend on the signal
     code, output = run_program(*command("run", f"--config.num_steps={saved + 1}"))
     assert code == 0, output
     assert f"weights: checkpoint {saved} in" in output
