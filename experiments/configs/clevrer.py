@@ -5,12 +5,12 @@
 VARIANT is a preset, or changes to one, joined by commas: `prediction`, `no_relation` (changes `prediction`),
 `reasoning,no_relation`, `prediction,simulated,carry`.
 
-| variant     | data                | hours   | hardware    | score       |
-|-------------|---------------------|---------|-------------|-------------|
-| quickstart  | simulated, 32x32    | 0.1     | 2 CPU cores | not run yet |
-| prediction  | CLEVRER, 64x64      | not run yet | 1 GPU and more | not run yet |
-| reasoning   | CLEVRER, 64x96      | not run yet | 1 GPU and more | not run yet |
-| any change  | as its preset       | not run yet | 1 GPU and more | not run yet |
+| variant    | data             | hours       | hardware       | score       |
+|------------|------------------|-------------|----------------|-------------|
+| quickstart | simulated, 32x32 | not run yet | 2 CPU cores    | not run yet |
+| prediction | CLEVRER, 64x64   | not run yet | 1 GPU and more | not run yet |
+| reasoning  | CLEVRER, 64x96   | not run yet | 1 GPU and more | not run yet |
+| any change | as its preset    | not run yet | 1 GPU and more | not run yet |
 """
 
 from experiments.config import DataConfig, TrainConfig
@@ -23,9 +23,7 @@ CHANGES = {
     "attend_previous_only": {"attend_current": False},  # Section 3.2's other reading of Eq. 8
     "carry": {"rollout_mode": "carry"},  # a rollout keeps its dynamics instead of distilling them again
     "one_step": {"student_forcing_depth": 1},  # without student forcing
-    "no_features": {
-        "features": "none"
-    },  # the refinement network sees the image without SqueezeNet's features
+    "no_features": {"features": "none"},  # the refinement sees the image without SqueezeNet's features
 }
 
 
