@@ -46,8 +46,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first step, from `config.seed`."""
     key, _ = jax.random.split(jax.random.key(config.seed))
-    video = jnp.zeros((1, 3, config.model.image_height, config.model.image_width, 3))
-    params = oddn_jax.ODDN(config.model).init(key, video, key)["params"]
+    params = oddn_jax.ODDN(config.model).init(key, method="initialize_parameters")["params"]
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 
