@@ -107,5 +107,5 @@ def open_split(dataset_dir: str | Path, split: str) -> Split:
 def _build_command(path: Path) -> str:
     # The folder is DATA_DIR/NAME/CONFIG/VERSION.
     data_dir, name, config = path.parent.parent.parent, path.parent.parent.name, path.parent.name
-    raw_dir = " --raw_dir=FOLDER" if name == "clevrer" else ""
+    raw_dir = "" if name.startswith("simulated") else " --raw_dir=FOLDER"
     return f"python -m data_pipelines.build {name}/{config} --data_dir={data_dir}{raw_dir}"

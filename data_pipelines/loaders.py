@@ -35,6 +35,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Endless batches of clips: every epoch takes each video once, in another order, at another start.
 
+    Videos that are too short for a clip are left out.
+
     The batch of a step holds the same samples whatever `start_step` and `num_shards`; shard i of n gets every n-th of
     them. Close the iterator (`close()`) to stop its threads early.
 
@@ -240,10 +242,10 @@ def _checked_gap(split: Split, num_frames: int, stride: int) -> int:
     if num_frames < 1:
         raise ValueError(f"num_frames must be at least 1, not {num_frames}")
     gap = clip_rules.stored_gap(stride, split.source_stride)
-    shortest = min(entry["num_frames"] for entry in split.entries)
-    if clip_rules.clip_span(num_frames, gap) > shortest:
+    longest = max(entry["num_frames"] for entry in split.entries)
+    if clip_rules.clip_span(num_frames, gap) > longest:
         raise ValueError(
-            f"{split.label} has videos of {shortest} stored frames (every {split.source_stride}. source frame), too "
+            f"{split.label} has videos of {longest} stored frames (every {split.source_stride}. source frame), too "
             f"short for clips of {num_frames} frames at stride {stride}: take shorter clips, a smaller stride, or "
             "build longer videos"
         )

@@ -142,9 +142,10 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def index_entry(example: dict[str, Any]) -> dict[str, Any]:
-    """What choosing clips needs to know of one record, in stored frames."""
+    """Which video a record is, and what choosing clips needs to know of it, in stored frames."""
     inside = np.asarray(example["inside_camera_view"])
     return {
+        "scene_index": int(example["scene_index"]),
         "num_frames": len(example["video"]),
         "num_objects": inside.shape[1],
         "collision_frames": [int(frame) for frame in example["collisions"]["frame_id"]],
