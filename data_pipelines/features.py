@@ -57,5 +57,16 @@ def video_features(height: int, width: int) -> tfds.features.FeaturesDict:
     )
 
 
+def tower_features(height: int, width: int) -> tfds.features.FeaturesDict:
+    """`video_features` of a tower of blocks, object 0 the lowest, and what becomes of it."""
+    return tfds.features.FeaturesDict(
+        {
+            **video_features(height, width),
+            "fall": tfds.features.Scalar(np.bool_),
+            "num_blocks": tfds.features.Scalar(np.int32),  # 0 where unknown
+        }
+    )
+
+
 def _tensor(shape, dtype, encoding=ENCODING.ZLIB) -> tfds.features.Tensor:
     return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=encoding)
