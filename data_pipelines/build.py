@@ -21,7 +21,7 @@ from data_pipelines.parallel import default_jobs
 
 __all__ = ["BuildSummary", "build", "dataset_path", "is_built", "main", "make_config", "option_fields"]
 
-DATASETS = ("clevrer", "simulated_clevrer")
+DATASETS = ("clevrer", "simulated_clevrer", "block_towers", "simulated_block_towers")
 
 
 class BuildSummary(NamedTuple):
@@ -84,7 +84,7 @@ def build(
     depend on `jobs`.
 
     Args:
-        name: "clevrer" or "simulated_clevrer".
+        name: one of `DATASETS`.
         config: the name of a config, or a config of `make_config`.
         data_dir: data sets are laid out below it as TFDS does: NAME/CONFIG/VERSION.
         raw_dir: holds the unzipped raw files; only for data sets that have some.
