@@ -12,11 +12,12 @@ from oddn_jax.config import ODDNConfig
 class DataConfig:
     """Which clips are read, and how."""
 
-    name: str = "clevrer"  # a builder of data_pipelines: clevrer, simulated_clevrer
+    name: str = "clevrer"  # a builder of data_pipelines: clevrer, block_towers, and either one simulated_
     config: str = "64x64"  # the builder's configuration; sets the image size
     data_dir: str = "data"  # where built data sets lie
     stride: int = 4  # source frames from one frame of a clip to the next (Appendix A.2: every fourth)
     clips: str = "random"  # "random": any window; "collision": windows that hold a collision
+    valid_split: str = "validation"  # of the bound and the pictures; block towers have "test"
     num_threads: int = 2  # reader threads per process
 
 
@@ -49,14 +50,15 @@ class TrainConfig:
     save_every: int = 2_500  # steps
     keep_checkpoints: int = 3  # the latest ones; the best by validation is kept besides
     num_valid_clips: int = 192  # clips of the validation bound, a multiple of batch_size
-    num_figure_clips: int = 4  # pictures written at the end
+    num_figure_clips: int = 4  # pictures written at a time
+    figures_every: int = 0  # steps; 0: pictures at the end only
 
 
 # A run may go on although these differ from when it began. All but num_steps leave what a step computes as it was,
 # up to rounding; num_steps stretches the curriculum and the schedule, which is what raising it is meant to do.
 RESUMABLE_FIELDS = frozenset(
     "workdir num_steps log_every eval_every save_every keep_checkpoints num_figure_clips "
-    "data.data_dir data.num_threads model.remat model.unroll".split()
+    "figures_every data.data_dir data.num_threads model.remat model.unroll".split()
 )
 
 
@@ -87,6 +89,8 @@ def check(config: TrainConfig, num_devices: int) -> None:
     for name in (*positive.split(), "log_every", "eval_every", "save_every"):
         if not getattr(config, name) > 0:
             raise ValueError(f"config.{name} is {getattr(config, name)}: it must be above 0")
+    if config.figures_every < 0:
+        raise ValueError(f"config.figures_every is {config.figures_every}: it must be 0 (never) or above")
     _check_curriculum(config)
     if config.batch_size % num_devices:
         raise ValueError(

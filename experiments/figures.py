@@ -1,6 +1,7 @@
 """Pictures of what a trained model sees: input, reconstruction, slots, and predicted frames, one PNG a clip."""
 
 import contextlib
+import functools
 import os
 import pathlib
 from typing import Any
@@ -11,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import oddn_jax
 from data_pipelines import loaders
-from experiments.config import TrainConfig
-from experiments.datasets import frames_available
+from experiments.config import TrainConfig, longest_clip
+from experiments.datasets import frames_available, validation_selection
 from experiments.logs import write_pictures
 
 # Source: Okabe and Ito, Color Universal Design; told apart by colour-blind readers. Slots beyond these repeat, darker.
@@ -42,31 +43,27 @@ def write(
     config: TrainConfig, params: Any, step: int, dataset_dir: pathlib.Path, workdir: pathlib.Path
 ) -> list[pathlib.Path]:
     """Draws the first validation clips and returns the files, `workdir/figures/step_*_clip_*.png`; TensorBoard too."""
-    model = oddn_jax.ODDN(config.model)
     observed = config.model.num_context_frames
-    available = frames_available(loaders.dataset_summary(dataset_dir), config.data.stride)
+    # Every video that is long enough to train on is long enough to draw.
+    available = max(
+        longest_clip(config), frames_available(loaders.dataset_summary(dataset_dir), config.data.stride)
+    )
     num_frames = min(observed + config.model.num_rollout_steps, available)
     batches = loaders.evaluation_batches(
         dataset_dir,
-        "validation",
+        config.data.valid_split,
         num_frames=num_frames,
         stride=config.data.stride,
         batch_size=config.num_figure_clips,
+        selection=validation_selection(config),
         limit=config.num_figure_clips,
     )
     with contextlib.closing(batches):
         batch = next(batches)
 
-    @jax.jit
-    def see(params, video):
-        key = jax.random.key(0)
-        inferred = model.apply({"params": params}, video, key, method="infer", deterministic=True)
-        future = model.apply(
-            {"params": params}, video[:, :observed], key, num_steps=num_frames - observed, method="rollout"
-        )
-        return inferred.decoded, future.decoded
-
-    decoded, future = jax.device_get(see(jax.device_get(params), batch["video"]))
+    decoded, future = jax.device_get(
+        _see(oddn_jax.ODDN(config.model), jax.device_get(params), batch["video"])
+    )
     folder = workdir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -78,6 +75,16 @@ def write(
         os.replace(temporary, paths[-1])
     write_pictures(workdir, step, paths)
     return paths
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _see(model: oddn_jax.ODDN, params: Any, video: jax.Array) -> tuple[oddn_jax.Decoded, oddn_jax.Decoded]:
+    """What the model infers from all frames, and what it predicts from the first ones."""
+    key, observed = jax.random.key(0), model.config.num_context_frames
+    inferred = model.apply({"params": params}, video, key, method="infer", deterministic=True)
+    num_steps = video.shape[1] - observed
+    future = model.apply({"params": params}, video[:, :observed], key, num_steps=num_steps, method="rollout")
+    return inferred.decoded, future.decoded
 
 
 def draw_clip(video: np.ndarray, seen: oddn_jax.Decoded, predicted: oddn_jax.Decoded) -> Image.Image:

@@ -12,7 +12,17 @@ import tensorboardX
 import tqdm
 from PIL import Image
 
-HEADLINES = ("loss", "reconstruction", "kl", "prediction")  # said first; the others by name
+# What people see of a step; metrics.jsonl and TensorBoard hold everything.
+HEADLINES = (
+    "loss",
+    "mse",
+    "mse_predicted",
+    "mse_copy_last",
+    "mask_entropy",
+    "slot_usage",
+    "gradient_norm",
+    "images_per_second",
+)
 
 
 def say(text: str) -> None:
@@ -63,13 +73,12 @@ class MetricLog:
         self._file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
         for name, value in metrics.items():
             self._tensorboard.add_scalar(f"{split}/{name}", value, step)
-        shown = {name: metrics[name] for name in HEADLINES} | dict(metrics)
         left = "" if seconds_left is None else f", {_duration(seconds_left)} left"
         if split == "train" and not self._bar.disable:
             rate = metrics["images_per_second"]
             self._bar.set_postfix_str(f"loss {metrics['loss']:.5g}, {rate:.3g} images/s{left}")
         else:
-            values = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            values = ", ".join(f"{name} {metrics[name]:.4g}" for name in HEADLINES if name in metrics)
             say(f"{split} step {step}/{self._num_steps}: {values}{left}")
 
     def close(self) -> None:
@@ -82,7 +91,9 @@ class MetricLog:
 
 def write_pictures(workdir: pathlib.Path, step: int, paths: Sequence[pathlib.Path]) -> None:
     """Shows pictures in TensorBoard, by the names of their files."""
-    with tensorboardX.SummaryWriter(str(workdir / "tensorboard")) as tensorboard:
+    # A suffix, because writers opened within a second would write to one file.
+    suffix = f".figures_{step}"
+    with tensorboardX.SummaryWriter(str(workdir / "tensorboard"), filename_suffix=suffix) as tensorboard:
         for path in paths:
             with Image.open(path) as picture:
                 tensorboard.add_image(path.stem, np.asarray(picture), step, dataformats="HWC")

@@ -1,4 +1,4 @@
-"""The training loop, top down: evaluate if due, save if due, take the batch, step, log if due."""
+"""The training loop, top down: evaluate if due, save if due, draw if due, take the batch, step, log if due."""
 
 import contextlib
 import pathlib
@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 
 import oddn_jax
 from data_pipelines import loaders
-from experiments import checkpoints, datasets, runs, steps
+from experiments import checkpoints, datasets, figures, runs, steps
 from experiments.config import TrainConfig, check, clip_length, longest_clip
 from experiments.logs import MetricLog, say
 from experiments.steps import TrainState
@@ -64,6 +64,9 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
                 checkpoints.save(manager, step, state.params, rest, runs.fingerprint(config), bound)
             if over:
                 break
+            if step > start and config.figures_every and step % config.figures_every == 0:
+                if jax.process_index() == 0:
+                    figures.write(config, state.params, step, dataset_dir, workdir)
             began = time.perf_counter()
             batch = steps.place(next(batches), mesh)
             if batch[0].shape[1] == frames:
@@ -173,20 +176,22 @@ def make_validation(
         ValueError: the split has fewer clips than a batch.
     """
     eval_step = steps.make_eval_step(config, mesh)
-    num_clips = loaders.dataset_summary(dataset_dir).splits.get("validation", 0)
+    split = config.data.valid_split
+    num_clips = datasets.num_videos(config, dataset_dir, split)
     num_batches = min(config.num_valid_clips, num_clips) // config.batch_size
     if num_batches == 0:
         raise ValueError(
-            f"{dataset_dir} has {num_clips} validation videos, fewer than config.batch_size {config.batch_size}"
+            f"{dataset_dir} has {num_clips} {split} videos, fewer than config.batch_size {config.batch_size}"
         )
 
     def validate(params):
         batches = loaders.evaluation_batches(
             dataset_dir,
-            "validation",
+            split,
             num_frames=longest_clip(config),
             stride=config.data.stride,
             batch_size=config.batch_size,
+            selection=datasets.validation_selection(config),
             limit=num_batches * config.batch_size,
             shard_index=jax.process_index(),
             num_shards=jax.process_count(),

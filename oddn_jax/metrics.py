@@ -31,17 +31,17 @@ def training_diagnostics(outputs: Outputs, video: Float[Array, "b t h w 3"]) -> 
 
     Returns:
       By name, means over the batch: `mse` of the last reconstruction, `mse_copy_last` of repeating the frame before
-      (the reference for `mse_predicted`), `slot_usage`, `mask_entropy`, the least and largest KL of a slot in nats.
+      (the reference for `mse_predicted`), `slot_usage`, `mask_entropy`, and `slot_kl_1` to `slot_kl_k`: the KL of a
+      frame's slots in nats, largest first, since slots come in no common order.
     """
     inference = outputs.inference
-    kl = slot_kl(inference.posterior)
+    kl = -jnp.sort(-slot_kl(inference.posterior), -1)  # largest first
     return {
         "mse": mse(inference.decoded.reconstruction, video).mean(),
         "mse_copy_last": mse(video[:, 1:-1], video[:, 2:]).mean(),
         "slot_usage": slot_usage(inference.decoded.slot_masks).mean(),
         "mask_entropy": mask_entropy(inference.decoded.slot_masks).mean(),
-        "slot_kl_min": kl.min(-1).mean(),
-        "slot_kl_max": kl.max(-1).mean(),
+        **{f"slot_kl_{rank + 1}": kl[..., rank].mean() for rank in range(kl.shape[-1])},
     }
 
 

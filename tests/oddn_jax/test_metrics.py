@@ -68,5 +68,9 @@ def test_diagnostics_by_hand(tiny, video):
     assert found["mse_copy_last"] == pytest.approx(
         float(((video[:, 2:] - video[:, 1:-1]) ** 2).mean()), rel=1e-5
     )
-    assert found["slot_kl_min"] <= found["slot_kl_max"]
+    mean, log_variance = (np.asarray(field, np.float64) for field in outputs.inference.posterior)
+    kl = 0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(-1)
+    ranked = np.sort(kl, -1)[..., ::-1].mean((0, 1))
+    np.testing.assert_allclose([found[f"slot_kl_{rank}"] for rank in (1, 2, 3)], ranked, rtol=1e-4)
+    assert ranked[0] > ranked[2] and "slot_kl_4" not in found
     assert 1 <= found["slot_usage"] <= 3
