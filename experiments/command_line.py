@@ -8,7 +8,8 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NoReturn
 
 import jax
@@ -22,7 +23,10 @@ WRONG_USE, GUARD_STOPPED, INTERRUPTED = 2, 3, 130
 
 
 def run(
-    main: Callable[[TrainConfig, pathlib.Path], None], default_config: str, argv: Sequence[str] | None = None
+    main: Callable[..., None],
+    default_config: str,
+    argv: Sequence[str] | None = None,
+    **numbers: tuple[int, str],
 ) -> NoReturn:
     """Parses the command line, calls `main(config, workdir)` and exits.
 
@@ -31,18 +35,20 @@ def run(
 
     Args:
         default_config: the `--config` of a bare command.
+        numbers: flags of this program alone, with their defaults and what they mean; `main` gets them by name.
     """
     argv = list(sys.argv if argv is None else argv)
     debug = "--debug" in argv
     program = pathlib.Path(argv[0]).stem
     try:
-        config, options = parse(argv, default_config)
+        config, options = parse(argv, default_config, numbers)
         if options.help:
-            print(help_text(main, program, default_config, config))
+            print(help_text(main, program, default_config, config, numbers))
             sys.exit(0)
         jax.config.update("jax_debug_nans", debug)
         use_compilation_cache()
-        main(config, pathlib.Path(options.workdir or config.workdir))
+        values = {name: options[name].value for name in numbers}
+        main(config, pathlib.Path(options.workdir or config.workdir), **values)
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -54,7 +60,15 @@ def run(
         sys.exit(GUARD_STOPPED if isinstance(error, FloatingPointError) else WRONG_USE)
 
 
-def parse(argv: Sequence[str], default_config: str) -> tuple[TrainConfig, flags.FlagValues]:
+def overridden_options(argv: Sequence[str] | None = None) -> list[str]:
+    """The options that a command line overrides: "model.num_slots" for `--config.model.num_slots=9`."""
+    given = "\n".join((sys.argv if argv is None else argv)[1:])
+    return re.findall(r"(?m)^--?(?:no)?config\.([^=\n]+)", given)
+
+
+def parse(
+    argv: Sequence[str], default_config: str, numbers: Mapping[str, tuple[int, str]] = MappingProxyType({})
+) -> tuple[TrainConfig, flags.FlagValues]:
     """Reads the config with its overrides, and the other options.
 
     Raises:
@@ -64,7 +78,7 @@ def parse(argv: Sequence[str], default_config: str) -> tuple[TrainConfig, flags.
     for path in re.findall(r"(?m)^--?config[=\n]([^:\n]*)", given):
         if not pathlib.Path(path).is_file():
             raise ValueError(f"no config file {path!r}")
-    for name in re.findall(r"(?m)^--?(?:no)?config\.([^=\n]+)", given):
+    for name in overridden_options(argv):
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             raise ValueError(
@@ -74,6 +88,8 @@ def parse(argv: Sequence[str], default_config: str) -> tuple[TrainConfig, flags.
     flags.DEFINE_string("workdir", None, "the run's folder", flag_values=options)
     flags.DEFINE_bool("debug", False, "trace errors", flag_values=options)
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=options)
+    for name, (default, meaning) in numbers.items():
+        flags.DEFINE_integer(name, default, meaning, flag_values=options)
     try:
         with warnings.catch_warnings():
             # ml_collections still loads files by a call that Python means to remove.
@@ -98,17 +114,24 @@ def _last_line(error: Exception) -> str:
     return line.removeprefix("ValueError: ").removeprefix("AttributeError: ")
 
 
-def help_text(main: Callable, program: str, default_config: str, config: TrainConfig) -> str:
+def help_text(
+    main: Callable,
+    program: str,
+    default_config: str,
+    config: TrainConfig,
+    numbers: Mapping[str, tuple[int, str]],
+) -> str:
     """What `--help` prints: the program's docstring, its flags, and every option with its value."""
     options = "\n".join(f"  --config.{name}={value!r}" for name, value in configs.flatten(config).items())
     default = os.path.relpath(default_config)
+    own = "".join(f"  --{name}  {meaning}, default {value}\n" for name, (value, meaning) in numbers.items())
     return (
         f"{inspect.getdoc(inspect.getmodule(main))}\n\n"
         f"usage: python -m experiments.{program} [--config=FILE.py:VARIANT] [--config.OPTION=VALUE ...] "
-        f"[--workdir=DIR] [--debug]\n\n"
+        f"[--workdir=DIR] [--debug]{''.join(f' [--{name}=NUMBER]' for name in numbers)}\n\n"
         f"  --config   default {default}; its header lists the variants\n"
         f"  --workdir  the run's folder, default {config.workdir}\n"
-        f"  --debug    show where errors come from, and stop at the first NaN (slow)\n\n"
+        f"  --debug    show where errors come from, and stop at the first NaN (slow)\n{own}\n"
         f"Options of this config:\n{options}"
     )
 

@@ -98,6 +98,27 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
     return state
 
 
+def fit_and_draw(config: TrainConfig, workdir: str | pathlib.Path, next_steps: str) -> None:
+    """Trains a run to its end, draws what its model sees, and prints where it is and what comes next.
+
+    Raises: as `fit`.
+    """
+    state = fit(config, workdir)
+    if jax.process_index() != 0:
+        return
+    step, workdir = int(state.step), pathlib.Path(workdir)
+    if not figures.written(workdir, step):
+        say("drawing what the model sees")
+        figures.write(config, state.params, step, datasets.prepare(config), workdir)
+    print(
+        f"trained {step} steps on {config.data.name}/{config.data.config}\n"
+        f"  {workdir}/figures        input, reconstruction, slots and predicted frames\n"
+        f"  {workdir}/metrics.jsonl  what was logged; `tensorboard --logdir={workdir}/tensorboard` draws it\n"
+        f"  {workdir}/checkpoints    to resume from\n"
+        f"next: {next_steps}"
+    )
+
+
 def starting_state(
     config: TrainConfig, optimizer: optax.GradientTransformation, mesh: Mesh, manager: checkpoints.Manager
 ) -> TrainState:
