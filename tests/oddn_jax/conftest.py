@@ -49,3 +49,10 @@ def tiny(tiny_config):
     """(model, variables)"""
     model = ODDN(tiny_config)
     return model, initialise(model)
+
+
+@pytest.fixture(scope="session")
+def outputs(tiny, video):
+    """Of `tiny` on `video`, compiled once for all tests."""
+    model, variables = tiny
+    return jax.jit(model.apply)(variables, video, jax.random.key(30))

@@ -10,12 +10,6 @@ import pytest
 from oddn_jax.losses import oddn_losses, prediction_weights
 
 
-@pytest.fixture(scope="module")
-def outputs(tiny, video):
-    model, variables = tiny
-    return jax.jit(model.apply)(variables, video, jax.random.key(1))
-
-
 def test_each_term_by_hand(outputs, tiny_config):
     losses = jax.tree.map(float, oddn_losses(outputs, tiny_config))
     nll, kl = np.asarray(outputs.inference.nll), np.asarray(outputs.inference.kl)

@@ -61,9 +61,7 @@ def test_slot_usage_and_mask_entropy():
     assert metrics.slot_usage(decided) == 2
 
 
-def test_diagnostics_by_hand(tiny, video):
-    model, variables = tiny
-    outputs = model.apply(variables, video, jax.random.key(0))
+def test_diagnostics_by_hand(outputs, video):
     found = metrics.training_diagnostics(outputs, video)
     assert found["mse_copy_last"] == pytest.approx(
         float(((video[:, 2:] - video[:, 1:-1]) ** 2).mean()), rel=1e-5

@@ -234,12 +234,13 @@ def test_the_two_modes_differ_after_the_first_step(tiny, latents):
 def test_rollout_of_a_video_is_that_of_its_mean_latents(tiny, video):
     model, variables = tiny
     key = jax.random.key(9)
-    inferred = model.apply(variables, video[:, 1:3], key, deterministic=True, method="infer")
-    a = model.apply(variables, video[:, 1:3], key, num_steps=2, method="rollout")
-    b = model.apply(variables, inferred.latents, num_steps=2, method="rollout")
+    roll = partial(partial, num_steps=2, method="rollout")
+    infer = jax.jit(partial(model.apply, deterministic=True, method="infer"))
+    a = jax.jit(roll(model.apply))(variables, video[:, 1:3], key)
+    b = jax.jit(roll(model.apply))(variables, infer(variables, video[:, 1:3], key).latents)
     np.testing.assert_allclose(a.latents, b.latents, rtol=1e-5)
     sampling = type(model)(dataclasses.replace(model.config, sample_at_test=True))
-    c = sampling.apply(variables, video[:, 1:3], key, num_steps=2, method="rollout")
+    c = jax.jit(roll(sampling.apply))(variables, video[:, 1:3], key)
     assert jnp.abs(c.latents - a.latents).max() > 1e-3
 
 
@@ -271,8 +272,15 @@ def predictions(tiny, video, **changes):
     ],
 )
 def test_which_frames_training_predicts(tiny, video, changes, expected):
-    _, outputs = predictions(tiny, video, **changes)
-    assert list(zip(outputs.prediction.target.tolist(), outputs.prediction.depth.tolist())) == expected
+    model = ODDN(dataclasses.replace(tiny[0].config, **changes))
+
+    @jax.jit  # compiles next to nothing: only the two lists are asked for
+    def which(variables, video):
+        prediction = model.apply(variables, video, jax.random.key(0)).prediction
+        return prediction.target, prediction.depth
+
+    target, depth = which(tiny[1], video)
+    assert list(zip(target.tolist(), depth.tolist())) == expected
 
 
 @pytest.mark.parametrize("mode", ["redistill", "carry"])
@@ -342,7 +350,7 @@ def test_works_under_jit_vmap_and_grad(tiny, video):
 
     keys = jax.random.split(key, 2)
     together = jax.jit(jax.vmap(one))(video, keys)
-    np.testing.assert_allclose(together[1], one(video[1], keys[1]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(together[1], jax.jit(one)(video[1], keys[1]), rtol=1e-4, atol=1e-5)
 
     def loss(params):
         outputs = model.apply({"params": params}, video, key)
