@@ -4,16 +4,19 @@ One step is a folder `checkpoints/<step>` with three items: `state` (step counte
 (their SHA-256 sums, the step at which the data goes on, and the sum of the config).
 """
 
+import contextlib
 import hashlib
 import logging
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from experiments import processes
 
 logging.getLogger("absl").setLevel(
     logging.CRITICAL
@@ -33,13 +36,39 @@ class Restored(NamedTuple):
     meta: Mapping[str, Any]
 
 
-def open_manager(workdir: str | pathlib.Path, keep: int) -> Manager:
-    """Opens the checkpoints of a run: the `keep` latest stay, and the best by validation bound."""
+@contextlib.contextmanager
+def open_manager(workdir: str | pathlib.Path, keep: int) -> Iterator[Manager]:
+    """Opens the checkpoints of a run: the `keep` latest stay, and the best by validation bound.
+
+    Raises:
+        OSError: at the end, the last checkpoint could not be written.
+    """
     policy = preservation_policy.AnyPreservationPolicy(
         [preservation_policy.LatestN(keep), preservation_policy.BestN(get_metric_fn=_bound, n=1)]
     )
     options = ocp.CheckpointManagerOptions(best_fn=_bound, best_mode="max", preservation_policy=policy)
-    return Manager(pathlib.Path(workdir, FOLDER).absolute(), options=options)
+    manager = Manager(pathlib.Path(workdir, FOLDER).absolute(), options=options)
+    try:
+        yield manager
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            manager.close()
+        raise
+    with _explain_failed_write(manager):
+        manager.close()
+
+
+@contextlib.contextmanager
+def _explain_failed_write(manager: Manager) -> Iterator[None]:
+    try:
+        yield
+    except jax.errors.JaxRuntimeError:
+        raise  # the devices, not the disk: another process is gone
+    except Exception as error:  # Orbax raises anything, as on reading
+        raise OSError(
+            f"no checkpoint could be written to {manager.directory}, is the disk full? Those already there are whole; "
+            f"make room and give the same command again ({_first_line(error)})"
+        ) from error
 
 
 def _bound(metrics: Mapping[str, float]) -> float:
@@ -49,11 +78,16 @@ def _bound(metrics: Mapping[str, float]) -> float:
 def save(
     manager: Manager, step: int, params: Tree, state: Tree, config_hash: str, bound: float | None = None
 ) -> None:
-    """Starts writing a checkpoint in the background; `manager.wait_until_finished()` says when it is on disk.
+    """Starts writing a checkpoint in the background; `wait` says when it is on disk.
+
+    Several processes write one checkpoint together: all of them must call this.
 
     Args:
         bound: the validation bound at this step, higher is better; None where it was not measured. Orbax
             ranks NaN best and keeps unmeasured steps for ever, so both are stored as -inf.
+
+    Raises:
+        OSError: the checkpoint before could not be written.
     """
     if step in manager.all_steps():
         return
@@ -67,16 +101,27 @@ def save(
         "data_position": step,
         "config_sha256": config_hash,
     }
-    manager.save(
-        step,
-        metrics={"bound": float("-inf") if bound is None or np.isnan(bound) else float(bound)},
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            params=ocp.args.StandardSave(params),
-            meta=ocp.args.JsonSave(meta),
-        ),
-        force=True,
-    )
+    with _explain_failed_write(manager):
+        manager.save(
+            step,
+            metrics={"bound": float("-inf") if bound is None or np.isnan(bound) else float(bound)},
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                params=ocp.args.StandardSave(params),
+                meta=ocp.args.JsonSave(meta),
+            ),
+            force=True,
+        )
+
+
+def wait(manager: Manager) -> None:
+    """Returns when every checkpoint is on disk.
+
+    Raises:
+        OSError: one could not be written.
+    """
+    with _explain_failed_write(manager):
+        manager.wait_until_finished()
 
 
 def restore(manager: Manager, params: Tree, state: Tree, say: Callable[[str], None]) -> Restored | None:
@@ -91,12 +136,19 @@ def restore(manager: Manager, params: Tree, state: Tree, say: Callable[[str], No
     Raises:
         ValueError: there are checkpoints, and none can be read.
     """
+    return processes.first_then_others(lambda: _read_newest(manager, params, state, say))
+
+
+def _read_newest(manager: Manager, params: Tree, state: Tree, say: Callable[[str], None]) -> Restored | None:
+    manager.reload()  # process 0 has moved the damaged ones aside
     failures = {}
     for step in sorted(manager.all_steps(), reverse=True):
         try:
             restored = _read(manager, step, params, state)
         except Exception as error:  # Orbax raises anything, down to a bare Exception, on damaged files
             failures[step] = _first_line(error)
+            if jax.process_index() > 0:
+                break  # process 0 could read it: it is not this checkpoint that is damaged
             continue
         for damaged, reason in failures.items():
             say(

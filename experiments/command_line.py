@@ -17,6 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import config as configs
+from experiments import processes
 from experiments.config import TrainConfig
 
 WRONG_USE, GUARD_STOPPED, INTERRUPTED = 2, 3, 130
@@ -31,7 +32,7 @@ def run(
     """Parses the command line, calls `main(config, workdir)` and exits.
 
     Exit codes: 0 done; 2 wrong use or input, with one line on stderr; 3 stopped by a guard because something was not
-    finite; 128 + n ended by signal n.
+    finite; 128 + n ended by signal n. With several processes, 0 after a signal, and 1 or 134 where another was lost.
 
     Args:
         default_config: the `--config` of a bare command.
@@ -47,17 +48,27 @@ def run(
             sys.exit(0)
         jax.config.update("jax_debug_nans", debug)
         use_compilation_cache()
+        program += processes.join(
+            options.coordinator_address, options.num_processes, options.process_id, options.heartbeat_timeout
+        )
         values = {name: options[name].value for name in numbers}
         main(config, pathlib.Path(options.workdir or config.workdir), **values)
-        sys.exit(0)
+        code = 0
+    except SystemExit as end:
+        code = end.code
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except (ValueError, OSError, MemoryError, FloatingPointError) as error:
         if debug:
             traceback.print_exc()
         line = str(error).strip().splitlines() or [type(error).__name__]
         print(f"{program}: {line[0]}", file=sys.stderr)
-        sys.exit(GUARD_STOPPED if isinstance(error, FloatingPointError) else WRONG_USE)
+        code = GUARD_STOPPED if isinstance(error, FloatingPointError) else WRONG_USE
+    except Exception:
+        processes.abandon()
+        raise
+    processes.leave(failed=bool(code))
+    sys.exit(code)
 
 
 def overridden_options(argv: Sequence[str] | None = None) -> list[str]:
@@ -87,6 +98,10 @@ def parse(
     options = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "the run's folder", flag_values=options)
     flags.DEFINE_bool("debug", False, "trace errors", flag_values=options)
+    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0", flag_values=options)
+    flags.DEFINE_integer("num_processes", None, "how many processes train together", flag_values=options)
+    flags.DEFINE_integer("process_id", None, "which of them this is, from 0", flag_values=options)
+    flags.DEFINE_integer("heartbeat_timeout", 100, "seconds until one is lost", flag_values=options)
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=options)
     for name, (default, meaning) in numbers.items():
         flags.DEFINE_integer(name, default, meaning, flag_values=options)
@@ -132,6 +147,12 @@ def help_text(
         f"  --config   default {default}; its header lists the variants\n"
         f"  --workdir  the run's folder, default {config.workdir}\n"
         f"  --debug    show where errors come from, and stop at the first NaN (slow)\n{own}\n"
+        "Several processes, one or more a host, train together when each is given\n"
+        "  --coordinator_address  HOST:PORT on the host of process 0, which all can reach\n"
+        "  --num_processes        how many there are\n"
+        "  --process_id           which one this is, from 0\n"
+        "  --heartbeat_timeout    seconds of silence after which one counts as lost, default 100\n"
+        "or, without the first three, when `srun` starts them.\n\n"
         f"Options of this config:\n{options}"
     )
 

@@ -34,9 +34,10 @@ def open_run(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
         if fixed:
             lines = ", ".join(f"{name} ({before[name]!r}, now {now[name]!r})" for name in sorted(fixed))
             raise ValueError(f"{workdir} holds a run with another config: {lines}; choose another --workdir")
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / "config.json", configs.to_json(config))
-    write_json(workdir / "versions.json", versions())
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(workdir / "config.json", configs.to_json(config))
+        write_json(workdir / "versions.json", versions())
     return changes
 
 

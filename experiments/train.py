@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 
 import oddn_jax
 from data_pipelines import loaders
-from experiments import checkpoints, datasets, figures, runs, steps
+from experiments import checkpoints, datasets, figures, processes, runs, steps
 from experiments.config import TrainConfig, check, clip_length, longest_clip
 from experiments.logs import MetricLog, say
 from experiments.steps import TrainState
@@ -27,13 +27,12 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
         ValueError, FileNotFoundError: an option, the data set or the run folder is unusable.
         FloatingPointError: a loss, gradient or update is no longer finite; the last good checkpoint stays.
         MemoryError: a step does not fit the device.
-        SystemExit: signal n, SIGINT or SIGTERM, has arrived; the run is saved, the status is 128 + n.
+        OSError: a checkpoint cannot be written; those already there stay.
+        SystemExit: signal n, SIGINT or SIGTERM, has arrived; the run is saved, the status is 128 + n. With several
+            processes one that gets a signal stops all, at the same step, and the status is 0.
     """
-    check(config, jax.device_count())
     workdir = pathlib.Path(workdir)
-    dataset_dir = datasets.prepare(config)
-    for change in runs.open_run(workdir, config):
-        say(f"going on although {change}")
+    dataset_dir = processes.first_then_others(lambda: open_run(config, workdir))
     mesh, optimizer = steps.make_mesh(), steps.make_optimizer(config)
     with contextlib.ExitStack() as stack:
         manager = stack.enter_context(checkpoints.open_manager(workdir, config.keep_checkpoints))
@@ -44,6 +43,7 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
             return state
         log = stack.enter_context(contextlib.closing(MetricLog(workdir, start, config.num_steps)))
         signals = stack.enter_context(catch_signals())
+        several = jax.process_count() > 1
         stack.enter_context(explain_exhausted_memory(config))
         validate = make_validation(config, mesh, dataset_dir)
         batches = stack.enter_context(contextlib.closing(training_batches(config, dataset_dir, start)))
@@ -52,9 +52,9 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
         frames = bound = None
         # Since the last log line: metrics still on the device, images seen, seconds on the reader and in all.
         unread, images, waited, spent = [], 0, 0.0, 0.0
+        stopped = over = False
         while True:
-            over = step == config.num_steps or bool(signals)
-            if step > start and not signals and (over or step % config.eval_every == 0):
+            if step > start and not stopped and (over or step % config.eval_every == 0):
                 metrics = validate(state.params)
                 bound = -metrics["loss"]
                 log.write(step, "valid", metrics)
@@ -82,7 +82,10 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
             unread.append((step, metrics))
             images += config.batch_size * frames
             log.advance()
-            due = step % config.log_every == 0 or step == config.num_steps or bool(signals)
+            # One decision a step, and the same in all processes.
+            stopped = manager.reached_preemption(step) if several else bool(signals)
+            over = stopped or step == config.num_steps
+            due = over or step % config.log_every == 0
             metrics = mean_metrics(unread, workdir) if due else {}
             spent += time.perf_counter() - began
             if due:
@@ -90,12 +93,25 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
                 rates = {"images_per_second": images / spent, "data_wait_share": waited / spent}
                 log.write(step, "train", metrics | rates | {"frames": frames}, images_left * spent / images)
                 unread, images, waited, spent = [], 0, 0.0, 0.0
-        manager.wait_until_finished()
-        if signals:
-            name = signal.Signals(signals[0]).name
+        checkpoints.wait(manager)
+        if stopped or signals:
+            name = signal.Signals(signals[0]).name if signals else "a signal to one of the processes"
             say(f"stopped by {name} at step {step}, saved; the same command goes on from there")
-            raise SystemExit(128 + signals[0])
+            raise SystemExit(0 if several else 128 + signals[0])
     return state
+
+
+def open_run(config: TrainConfig, workdir: pathlib.Path) -> pathlib.Path:
+    """Checks the config, prepares the data, whose folder it returns, and opens the run's folder.
+
+    Raises:
+        ValueError, FileNotFoundError: as `fit`.
+    """
+    check(config, jax.device_count())
+    dataset_dir = datasets.prepare(config)
+    for change in runs.open_run(workdir, config):
+        say(f"going on although {change}")
+    return dataset_dir
 
 
 def fit_and_draw(config: TrainConfig, workdir: str | pathlib.Path, next_steps: str) -> None:
@@ -243,14 +259,20 @@ def mean_metrics(rows: list[tuple[int, dict[str, jax.Array]]], workdir: pathlib.
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM in the list it yields; the second of a kind has its ordinary effect."""
-    received = []
+    """Collects SIGINT and SIGTERM in the list it yields; the second of a kind has its ordinary effect.
+
+    With several processes SIGTERM is left to JAX, which makes them agree on a step to stop at, and SIGINT becomes one.
+    """
+    received, several = [], jax.process_count() > 1
 
     def handler(number, frame):
         received.append(number)
         signal.signal(number, before[number])
+        if several:
+            signal.raise_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = (signal.SIGINT,) if several else (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, handler) for number in caught}
     try:
         yield received
     finally:

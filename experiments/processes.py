@@ -1,0 +1,166 @@
+"""Several processes that train one model: how they start together, take turns and end together.
+
+One process needs none of this: there every function does the obvious thing, and the programs have one code path.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+Result = TypeVar("Result")
+
+SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+
+# A process of its own that speaks for the one that started it, should that one end without a goodbye. JAX's runtime
+# aborts from C++ when it loses another process, and nothing that runs inside of this one can add a word then.
+SPOKESMAN = """
+import signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+sys.stdin.read() or print(sys.argv[1], file=sys.stderr)
+"""
+_spokesman: subprocess.Popen | None = None
+
+
+def join(
+    coordinator_address: str | None, num_processes: int | None, process_id: int | None, heartbeat_timeout: int
+) -> str:
+    """Joins the processes of a run, before JAX is used for anything else; does nothing where there is only one.
+
+    The three arguments that come first say where the others are; without them a SLURM step of several tasks does.
+    There each task takes the GPU of its number on its node. Named processes take all devices of theirs.
+
+    Args:
+        coordinator_address: HOST:PORT, on the host of process 0, that all of them can reach.
+        num_processes: how many there are.
+        process_id: which one this is, from 0.
+        heartbeat_timeout: seconds of silence after which a process counts as lost and the others end.
+
+    Returns:
+        what tells this process from the others in a message; "" where there are no others.
+
+    Raises:
+        ValueError: the arguments are incomplete or make no sense.
+    """
+    named = {
+        "coordinator_address": coordinator_address,
+        "num_processes": num_processes,
+        "process_id": process_id,
+    }
+    missing = [f"--{name}" for name, value in named.items() if value is None]
+    if heartbeat_timeout < 1:
+        raise ValueError(f"--heartbeat_timeout is {heartbeat_timeout}: it must be 1 second or more")
+    if len(missing) == len(named):
+        if not all(name in os.environ for name in SLURM_STEP):
+            return ""
+        process_id, num_processes = (int(os.environ[name]) for name in ("SLURM_PROCID", "SLURM_NTASKS"))
+        where = {}
+    elif missing:
+        raise ValueError(f"{' and '.join(missing)} missing: --{', --'.join(named)} go together")
+    else:
+        if not re.fullmatch(r".+:\d+", coordinator_address):
+            raise ValueError(f"--coordinator_address={coordinator_address} is not HOST:PORT")
+        if not 0 <= process_id < num_processes:
+            raise ValueError(f"--process_id={process_id} is not from 0 to {num_processes - 1}")
+        where = {**named, "cluster_detection_method": "deactivate"}
+    if num_processes == 1:
+        return ""
+    name = f"process {process_id} of {num_processes}"
+    _appoint_spokesman(
+        f"{name} has ended without saving: it was killed, or another process ended "
+        f"or was out of reach for {heartbeat_timeout} s. Its checkpoints are whole: start all processes again"
+    )
+    jax.distributed.initialize(
+        **where, heartbeat_timeout_seconds=heartbeat_timeout, shutdown_timeout_seconds=heartbeat_timeout
+    )
+    if process_id > 0:
+        _silence(1)  # results are told once
+    return f" ({name})"
+
+
+def leave(failed: bool) -> None:
+    """Ends this process's part once all others have come to the same point, waiting for them.
+
+    Args:
+        failed: this process has told of an error. If the others had none, JAX gives them up after the heartbeat
+            time-out, and this process with them.
+    """
+    if not jax.distributed.is_initialized():
+        return
+    if failed:
+        _dismiss_spokesman()
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), 2
+        )  # the error has been told; JAX would tell a page of its own
+    elif jax.process_count() > 1:
+        multihost_utils.sync_global_devices(
+            "leave"
+        )  # process 0 may still be drawing: this waits without a limit
+    jax.distributed.shutdown()
+    _dismiss_spokesman()
+
+
+def abandon() -> None:
+    """Shows where the error at hand comes from and ends this process at once, if it is one of several.
+
+    To be called in an `except` clause. Nothing is waited for: that another process is gone is such an error.
+    """
+    if jax.distributed.is_initialized():
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def first_then_others(action: Callable[[], Result]) -> Result:
+    """Returns what an action gives in this process; process 0 is through with it before the others begin.
+
+    What raises in process 0 is raised and told there alone.
+
+    Raises:
+        SystemExit: in the other processes, when process 0 has failed; with its exit code 2.
+    """
+    if jax.process_count() == 1:
+        return action()
+    if jax.process_index() > 0:
+        if not multihost_utils.broadcast_one_to_all(np.int32(0)):
+            raise SystemExit(2)
+        return action()
+    done = False
+    try:
+        result = action()
+        done = True
+    finally:
+        multihost_utils.broadcast_one_to_all(np.int32(done))
+    return result
+
+
+def _silence(stream: int) -> None:
+    sys.stdout.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+def _appoint_spokesman(last_words: str) -> None:
+    global _spokesman
+    _spokesman = subprocess.Popen(
+        [sys.executable, "-I", "-c", SPOKESMAN, last_words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _dismiss_spokesman() -> None:
+    if _spokesman is not None and not _spokesman.stdin.closed:
+        _spokesman.stdin.write(b"goodbye")
+        _spokesman.stdin.close()
+        _spokesman.wait()
