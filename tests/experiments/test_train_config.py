@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from data_pipelines import build
 from experiments import config as configs
 from experiments import steps
 from experiments.config import DataConfig, TrainConfig
-from experiments.configs import clevrer
+from experiments.configs import block_towers, clevrer, clevrer_collision
 from oddn_jax.config import ODDNConfig
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -55,11 +56,18 @@ VARIANTS = [
     "reasoning,no_relation,carry",
     "quickstart," + ",".join(clevrer.CHANGES),
 ]
+# The other files share the model, which takes seconds to trace, with clevrer.py.
+TRACED = [(clevrer, variant) for variant in VARIANTS]
+TRACED += [(clevrer_collision, "quickstart"), (block_towers, "quickstart")]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_trains(variant):
-    config = clevrer.get_config(variant)
+def short_name(value):
+    return value if isinstance(value, str) else value.__name__.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("file, variant", TRACED, ids=short_name)
+def test_every_variant_trains(file, variant):
+    config = file.get_config(variant)
     configs.check(config, num_devices=1)
     size = (config.model.image_height, config.model.image_width, 3)
     assert config.data.config in ("quickstart", f"{size[0]}x{size[1]}")
@@ -86,9 +94,46 @@ def test_changes_change_the_model():
         assert different == {"workdir", *(f"model.{name}" for name in clevrer.CHANGES[change])}
 
 
+TOWER_VARIANTS = [variant for variant in VARIANTS if not variant.startswith("reasoning")]
+
+
 def test_variants_have_their_own_folders():
-    folders = [clevrer.get_config(variant).workdir for variant in VARIANTS]
-    assert len(set(folders)) == len(VARIANTS)
+    made = [(file, variant) for file in (clevrer, clevrer_collision) for variant in VARIANTS]
+    made += [(block_towers, variant) for variant in TOWER_VARIANTS]
+    folders = [file.get_config(variant).workdir for file, variant in made]
+    assert len(set(folders)) == len(made)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fine_tuning_continues_the_run_of_its_variant(variant):
+    config, before = clevrer_collision.get_config(variant), clevrer.get_config(variant)
+    configs.check(config, num_devices=1)
+    assert config.init_from == before.workdir
+    changed = {"workdir", "init_from", "data.clips", "num_steps", "curriculum"}
+    one, other = configs.flatten(config), configs.flatten(before)
+    assert {name for name in one if one[name] != other[name]} | {"curriculum"} == changed
+    assert config.data.clips == "collision"
+    assert {configs.clip_length(config, step) for step in range(0, config.num_steps, 50)} == {
+        configs.longest_clip(before)
+    }
+    assert clevrer_collision.get_config("prediction").num_steps == 60_000
+
+
+@pytest.mark.parametrize("variant", TOWER_VARIANTS)
+def test_towers_are_data_sets_that_can_be_built(variant):
+    config, of_clevrer = block_towers.get_config(variant), clevrer.get_config(variant)
+    configs.check(config, num_devices=1)
+    assert config.model == of_clevrer.model
+    stored = build.make_config(config.data.name, config.data.config)
+    assert (stored.height, stored.width) == (config.model.image_height, config.model.image_width)
+    assert config.data.stride % stored.source_stride == 0
+    assert config.data.valid_split == "test"
+    assert config.data.name.startswith("simulated") == of_clevrer.data.name.startswith("simulated")
+
+
+def test_towers_have_no_reasoning():
+    with pytest.raises(ValueError, match="square frames"):
+        block_towers.get_config("reasoning")
 
 
 def test_unknown_variant():
@@ -128,6 +173,7 @@ WRONG = {
     "schedule": "step",
     "warmup_steps": 200_000,
     "log_every": 0,
+    "figures_every": -1,
     "curriculum": (8,),
 }
 

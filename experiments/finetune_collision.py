@@ -1,0 +1,101 @@
+"""Fine-tunes a pre-trained ODDN on clips with collisions, CLEVRER-collision.
+
+Without arguments: goes on from the quickstart of clevrer_pretrain, runs/quickstart. The paper's second stage:
+
+    python -m experiments.finetune_collision --config=experiments/configs/clevrer_collision.py:prediction
+
+The parameters, the model's options and the data are those of the pre-training run, `--config.init_from`; the optimiser
+starts afresh. The same command again goes on from the last checkpoint.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Collection
+from typing import Any
+
+import oddn_jax
+from experiments import command_line, runs
+from experiments.config import TrainConfig
+from experiments.configs import clevrer
+from experiments.logs import say
+from experiments.train import fit_and_draw
+
+QUICKSTART = f"{pathlib.Path(__file__).parent / 'configs' / 'clevrer_collision.py'}:quickstart"
+# Model options that only say how it is computed: they may differ between the stages.
+FREE = ("compute_dtype", "remat", "unroll")
+
+
+def main(config: TrainConfig, workdir: pathlib.Path) -> None:
+    """Fine-tunes, draws what the model sees, and says where everything is."""
+    config = continue_pretraining(config, command_line.overridden_options())
+    fit_and_draw(
+        config,
+        workdir,
+        f"train longer, the same command with --config.num_steps={2 * config.num_steps}; or the paper's second stage,\n"
+        "  python -m experiments.finetune_collision "
+        "--config=experiments/configs/clevrer_collision.py:prediction",
+    )
+
+
+def continue_pretraining(config: TrainConfig, overridden: Collection[str] = ()) -> TrainConfig:
+    """The config with the model's options and the data of the run in `config.init_from`.
+
+    An exported file knows its model's options but not its data: those stay as `config` has them.
+
+    Args:
+        overridden: options that were asked for by name, such as "data.data_dir": these stay as `config` has them.
+
+    Raises:
+        FileNotFoundError: there is no such run; says which command makes it.
+        ValueError: no run is named, or an override contradicts its model.
+    """
+    source = config.init_from
+    if source is None:
+        raise ValueError("config.init_from is not set: name a run folder or an exported file to go on from")
+    if source.endswith(".safetensors"):
+        model, data = oddn_jax.load(source)[0].config, config.data
+    elif pathlib.Path(source, "config.json").exists():
+        pretraining = runs.load_config(source)
+        model, data = pretraining.model, pretraining.data
+    else:
+        raise FileNotFoundError(
+            f"no pre-training run {source}: make it with `{_pretraining_command(source)}`"
+        )
+
+    asked = _asked_for(config.model, "model.", overridden)
+    for option, wanted in asked.items():
+        held = getattr(model, option)
+        if wanted != held and option not in FREE:
+            raise ValueError(
+                f"--config.model.{option}={wanted} contradicts {source}, whose model has {held}: leave it out, "
+                "or pre-train such a model"
+            )
+    model = dataclasses.replace(model, **asked)
+    asked = _asked_for(config.data, "data.", overridden)
+    data = dataclasses.replace(data, **{"clips": config.data.clips, **asked})
+    for option in (field.name for field in dataclasses.fields(model)):
+        if getattr(model, option) != getattr(config.model, option):
+            say(f"config.model.{option} is {getattr(model, option)!r}, as in {source}")
+    return dataclasses.replace(config, model=model, data=data)
+
+
+def _asked_for(options: Any, prefix: str, overridden: Collection[str]) -> dict[str, Any]:
+    names = [name.removeprefix(prefix) for name in overridden if name.startswith(prefix)]
+    return {name: getattr(options, name) for name in names}
+
+
+def _pretraining_command(source: str) -> str:
+    command = "python -m experiments.clevrer_pretrain"
+    if source == clevrer.get_config().workdir:
+        return command
+    variant = pathlib.PurePath(source).name.replace("-", ",")  # as clevrer.get_config names its folders
+    try:
+        if clevrer.get_config(variant).workdir == source:
+            return f"{command} --config=experiments/configs/clevrer.py:{variant}"
+    except ValueError:
+        pass  # a folder of the user's own naming
+    return f"{command} --config=experiments/configs/clevrer.py:VARIANT --workdir={source}"
+
+
+if __name__ == "__main__":
+    command_line.run(main, QUICKSTART)
