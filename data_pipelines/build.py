@@ -9,6 +9,7 @@ import dataclasses
 import fcntl
 import importlib
 import io
+import json
 import shutil
 import sys
 import tempfile
@@ -16,10 +17,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.datasets import VERSION, dataset_path, is_built, read_index
+from data_pipelines.datasets import CARD_FILENAME, VERSION, dataset_path, is_built, read_index
 from data_pipelines.parallel import default_jobs
 
-__all__ = ["BuildSummary", "build", "dataset_path", "is_built", "main", "make_config", "option_fields"]
+__all__ = [
+    "BuildSummary",
+    "build",
+    "dataset_path",
+    "is_built",
+    "main",
+    "make_config",
+    "option_fields",
+    "verify",
+]
 
 DATASETS = ("clevrer", "simulated_clevrer", "block_towers", "simulated_block_towers")
 
@@ -95,12 +105,14 @@ def build(
 
     Raises:
         FileNotFoundError: the raw files are not there.
-        ValueError: wrong names or options, unusable raw files, or with `strict` the first problem.
+        ValueError: wrong names or options, unusable raw files, a data set there that another release simulated
+            otherwise, or with `strict` the first problem.
     """
     builder_class = _builder_class(name)
     config = make_config(name, config) if isinstance(config, str) else config
     path = dataset_path(name, config.name, data_dir)
     if is_built(name, config.name, data_dir):
+        _check_card(path, builder_class.simulated_card(config))
         return _summary(path, strict)
     if builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS is not None:
         if raw_dir is None:
@@ -165,6 +177,27 @@ def _builder_class(name: str):
     if name not in DATASETS:
         raise ValueError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}")
     return importlib.import_module(f"data_pipelines.{name}.{name}_dataset_builder").Builder
+
+
+def verify(name: str, config_name: str, data_dir: str | Path) -> None:
+    """Raises ValueError for a data set that another release simulated otherwise under a name that this one has too."""
+    named = {config.name: config for config in _builder_class(name).BUILDER_CONFIGS}
+    if config_name in named:
+        expected = _builder_class(name).simulated_card(named[config_name])
+        _check_card(dataset_path(name, config_name, data_dir), expected)
+
+
+def _check_card(path: Path, expected: dict | None) -> None:
+    """Refuses a simulated data set of the same name that another release made from other settings."""
+    if expected is None:
+        return
+    card = json.loads((path / CARD_FILENAME).read_text())
+    for key in ("simulator", "config", "options"):
+        if card[key] != expected[key]:
+            raise ValueError(
+                f"{path} was simulated by another release with another {key} than this one has under the name "
+                f"{path.parent.name}: remove the folder to simulate it again"
+            )
 
 
 def _summary(path: Path, strict: bool) -> BuildSummary:

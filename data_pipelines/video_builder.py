@@ -49,13 +49,18 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version(VERSION)
     options = BuildOptions()
 
+    @classmethod
+    def simulated_card(cls, config: tfds.core.BuilderConfig) -> dict | None:
+        """The card that building this config would write today; None where the videos come from raw files."""
+        return None
+
     def _tasks(self, raw_dir: Path | None) -> Tasks:
         """What makes each video of each split. Tasks run in other processes."""
         raise NotImplementedError
 
     def _card(self, raw_dir: Path | None) -> dict | None:
         """The card of the simulator that made the videos, None for real ones."""
-        raise NotImplementedError
+        return self.simulated_card(self.builder_config)
 
     def _split_generators(self, dl_manager):
         raw_dir = Path(dl_manager.manual_dir) if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None

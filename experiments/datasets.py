@@ -23,6 +23,7 @@ def prepare(config: TrainConfig) -> pathlib.Path:
                 f"--data_dir={data.data_dir} --raw_dir=FOLDER_WITH_THE_RAW_VIDEOS`"
             )
         path = build.build(data.name, data.config, data.data_dir).path
+    build.verify(data.name, data.config, data.data_dir)
     summary = loaders.dataset_summary(path)
     if (summary.height, summary.width) != (model.image_height, model.image_width):
         raise ValueError(

@@ -107,8 +107,8 @@ class Builder(VideoBuilder):
             for split, number in (("train", config.num_train), ("test", config.num_test))
         }
 
-    def _card(self, raw_dir: Path | None) -> dict:
-        config = self.builder_config
+    @classmethod
+    def simulated_card(cls, config: tfds.core.BuilderConfig) -> dict:
         fields = [field.name for field in dataclasses.fields(config) if "help" in field.metadata]
         options = {name: getattr(config, name) for name in fields}
         return simulator.simulator_card(TOWERS[config.towers], **options)

@@ -1,5 +1,7 @@
 """The simulated data set against the simulator itself."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -88,3 +90,17 @@ def test_sizes_of_the_splits_change_no_video(built, tmp_path):
         np.testing.assert_array_equal(
             _records(smaller, split)[0]["video"], _records(built, split)[0]["video"]
         )
+
+
+def test_a_data_set_of_another_release_is_not_taken_for_ours(built, tmp_path):
+    data_dir = tmp_path / "data"
+    shutil.copytree(built.path.parents[2], data_dir)
+    config = build.make_config(
+        "simulated_clevrer", "quickstart", num_train=3, num_validation=2, num_frames=5, width=48, seed=SEED
+    )
+    build.build("simulated_clevrer", config, data_dir)
+    card = build.dataset_path("simulated_clevrer", config.name, data_dir) / "simulator.json"
+    card.write_text(card.read_text().replace('"camera_distance": 2.8', '"camera_distance": 2.9'))
+    build.verify("simulated_clevrer", config.name, data_dir)  # not a name that a release has
+    with pytest.raises(ValueError, match=r"another config than this one has .*: remove the folder"):
+        build.build("simulated_clevrer", config, data_dir)
