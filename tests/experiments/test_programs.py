@@ -49,7 +49,7 @@ def test_pretrain_then_finetune_then_towers(run_program, data_dir, tmp_path):
     code, output = run_program(*finetune, *options)
     assert code == 0, output
     assert f"weights: config.init_from={pretrained}" in output
-    assert f"config.model.num_slots is 4, as in {pretrained}" in output
+    assert f"config.model.num_slots is 4, as in {pretrained}" in output and "WARNING" not in output
     config = runs.load_config(finetuned)
     assert config.model == runs.load_config(pretrained).model
     assert (config.data.data_dir, config.data.clips) == (str(data_dir), "collision")
@@ -137,7 +137,9 @@ def test_finetuning_takes_the_model_and_the_data(pretrained, capsys):
     assert config.model == before.model
     assert (config.data.data_dir, config.data.stride, config.data.clips) == ("elsewhere", 8, "collision")
     assert config.num_steps == get_config().num_steps
-    assert f"config.model.num_slots is 5, as in {source}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"config.model.num_slots is 5, as in {source}" in said
+    assert f"WARNING: {source} is not finished, it holds 0 of 6 steps" in said
 
 
 def test_finetuning_keeps_what_was_asked_for(pretrained):
