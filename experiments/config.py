@@ -51,7 +51,7 @@ class TrainConfig:
     keep_checkpoints: int = 3  # the latest ones; the best by validation is kept besides
     num_valid_clips: int = 192  # clips of the validation bound, a multiple of batch_size
     num_figure_clips: int = 4  # pictures written at a time
-    figures_every: int = 0  # steps; 0: pictures at the end only
+    figures_every: int = 10_000  # steps; 0: pictures at the end only
 
 
 # A run may go on although these differ from when it began. All but num_steps leave what a step computes as it was,
