@@ -62,7 +62,7 @@ def quickstart() -> TrainConfig:
     return TrainConfig(
         model=ODDNConfig.preset("quickstart"),
         data=DataConfig(name="simulated_clevrer", config="quickstart"),
-        num_steps=450,
+        num_steps=600,
         batch_size=4,
         curriculum=((1.0, 3),),
         learning_rate=2e-3,
