@@ -64,8 +64,8 @@ def run(
         line = str(error).strip().splitlines() or [type(error).__name__]
         print(f"{program}: {line[0]}", file=sys.stderr)
         code = GUARD_STOPPED if isinstance(error, FloatingPointError) else WRONG_USE
-    except Exception:
-        processes.abandon()
+    except Exception as error:
+        processes.abandon(error)
         raise
     processes.leave(failed=bool(code))
     sys.exit(code)

@@ -83,6 +83,7 @@ def join(
     )
     if process_id > 0:
         _silence(1)  # results are told once
+    wait_for_others()  # opens the connections, which must not take one process much longer than another
     return f" ({name})"
 
 
@@ -108,14 +109,20 @@ def leave(failed: bool) -> None:
     _dismiss_spokesman()
 
 
-def abandon() -> None:
-    """Shows where the error at hand comes from and ends this process at once, if it is one of several.
+def wait_for_others() -> None:
+    """Returns when all processes have called it as often as this one."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("wait_for_others")
 
-    To be called in an `except` clause. Nothing is waited for: that another process is gone is such an error.
+
+def abandon(error: Exception) -> None:
+    """Tells of an error that nothing expects and ends this process at once, if it is one of several.
+
+    Nothing is waited for: a connection that breaks, because another process is gone, is such an error.
     """
     if jax.distributed.is_initialized():
-        traceback.print_exc()
-        sys.stderr.flush()
+        lost = isinstance(error, jax.errors.JaxRuntimeError)
+        print(str(error).splitlines()[0] if lost else traceback.format_exc(), file=sys.stderr, flush=True)
         os._exit(1)
 
 

@@ -75,6 +75,7 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
                 frames = batch[0].shape[1]
                 say(f"clips of {frames} frames from step {step} on: compiling their training step")
                 train_step = steps.make_train_step(config, optimizer, mesh).lower(state, *batch).compile()
+                processes.wait_for_others()  # a first all-reduce gives up on them after half a minute
                 began = time.perf_counter()  # the compilation and the reader's start are not a step's time
             state, metrics = train_step(state, *batch)
             jax.block_until_ready(unread[-1:])  # stay one step ahead of the device: the times mean something

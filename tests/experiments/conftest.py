@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -12,6 +13,13 @@ from tests.conftest import CACHE
 from tests.experiments.tiny import DATA_OPTIONS
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
