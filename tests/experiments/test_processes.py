@@ -70,6 +70,7 @@ def test_a_killed_process_ends_the_other(start_pair, tmp_path, victim):
     assert "Traceback" not in left.output.read_text()
 
 
+@pytest.mark.slow
 def test_slurm_tells_who_is_who(start_program, run_program, data_dir, tmp_path, monkeypatch):
     """A whole run of two SLURM tasks: the first draws and prints, and the numbers are those of one process."""
     where = (f"--config.data.data_dir={data_dir}", "--config.num_steps=5")

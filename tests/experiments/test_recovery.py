@@ -1,0 +1,49 @@
+"""Nothing is lost: not by thirty kills, not by a full disk."""
+
+import json
+import subprocess
+
+import pytest
+
+from experiments import checkpoints
+from tests.experiments.kill_loop import run_kill_loop
+from tests.experiments.test_checkpoints import assert_is_step, make_trees, restore, save_steps
+
+
+@pytest.mark.slow
+def test_thirty_kills_lose_nothing(data_dir, tmp_path):
+    found = run_kill_loop(tmp_path, data_dir)
+    print(json.dumps(found))
+    assert found["kills"] == 30 and found["resumed"] >= 25 and found["during_a_save"] >= 10
+    assert found["checkpoints_compared"] >= 30
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte, and a function that makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"may not mount a tmpfs: {mounted.stderr.strip()}")
+    yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+# Orbax leaves the event loop of a failed write to the garbage collector, which complains.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_is_one_line_and_loses_nothing_older(small_disk):
+    folder, enlarge = small_disk
+    with pytest.raises(OSError, match=r"^no checkpoint could be written to [^\n]*disk full[^\n]*$"):
+        with checkpoints.open_manager(folder, 100) as manager:
+            for step in range(100):
+                checkpoints.save(manager, step, *make_trees(step), "config")
+                checkpoints.wait(manager)
+    restored, said, held = restore(folder)
+    assert step > 0 and said == [] and held == list(range(step))
+    assert_is_step(restored, step - 1)
+    enlarge()
+    save_steps(folder, [step])
+    assert_is_step(restore(folder)[0], step)
