@@ -34,7 +34,7 @@ def test_overfits_four_clips_of_moving_discs():
     )
     model, video = ODDN(config), jnp.asarray(moving_discs(4, 4, 32))
     params = jax.jit(lambda: model.init(jax.random.key(0), method="initialize_parameters"))()["params"]
-    optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(1e-3))
+    optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(optax.cosine_decay_schedule(2e-3, 2000)))
 
     @jax.jit
     def step(params, state, key):
@@ -48,7 +48,7 @@ def test_overfits_four_clips_of_moving_discs():
         return optax.apply_updates(params, updates), state, metrics
 
     state = optimizer.init(params)
-    for number in range(1500):
+    for number in range(2000):
         params, state, metrics = step(params, state, jax.random.fold_in(jax.random.key(1), number))
         if number % 50 == 0:
             print(
