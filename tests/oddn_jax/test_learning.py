@@ -34,7 +34,9 @@ def test_overfits_four_clips_of_moving_discs():
     )
     model, video = ODDN(config), jnp.asarray(moving_discs(4, 4, 32))
     params = jax.jit(lambda: model.init(jax.random.key(0), method="initialize_parameters"))()["params"]
-    optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(optax.cosine_decay_schedule(2e-3, 2000)))
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(5.0), optax.adam(optax.cosine_decay_schedule(2e-3, 2000))
+    )
 
     @jax.jit
     def step(params, state, key):
