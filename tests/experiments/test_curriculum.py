@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from experiments import train
 from tests.experiments.tiny import get_config
 
 
+@pytest.mark.slow
 def test_clips_grow_and_pictures_are_drawn_on_the_way(data_dir, tmp_path, capsys):
     config = get_config()
     config.data.data_dir = str(data_dir)

@@ -32,6 +32,7 @@ def start_pair(start_program, data_dir, tmp_path, monkeypatch):
     return start
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_saves_and_stops_both(start_pair, run_program, data_dir, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     pair = start_pair("run", *FOREVER)
@@ -56,7 +57,8 @@ def test_a_signal_to_one_saves_and_stops_both(start_pair, run_program, data_dir,
     assert logged_steps(workdir, "train")[-1] == saved + 1
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_other(start_pair, tmp_path, victim):
     workdir = tmp_path / "run"
     pair = start_pair("run", *FOREVER)
