@@ -190,6 +190,12 @@ def _move_aside(manager: Manager, step: int) -> None:
     manager.reload()
 
 
+def saved_steps(workdir: str | pathlib.Path) -> list[int]:
+    """The steps of a run that have a checkpoint, in order."""
+    names = (entry.name for entry in pathlib.Path(workdir, FOLDER).glob("*"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
 def load_params(workdir: str | pathlib.Path, step: int | None = None) -> Tree:
     """Reads the parameters of a run as nested dictionaries of NumPy arrays.
 
@@ -201,8 +207,7 @@ def load_params(workdir: str | pathlib.Path, step: int | None = None) -> Tree:
         FileNotFoundError: the folder holds no checkpoint, or not that one.
         ValueError: the parameters are not those that were saved.
     """
-    folder = pathlib.Path(workdir, FOLDER).absolute()
-    steps = sorted(int(entry.name) for entry in folder.glob("*") if entry.name.isdigit())
+    steps, folder = saved_steps(workdir), pathlib.Path(workdir, FOLDER).absolute()
     if not steps or step not in (None, *steps):
         held = f"only steps {', '.join(map(str, steps))}" if steps else "no checkpoints"
         raise FileNotFoundError(

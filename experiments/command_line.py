@@ -1,5 +1,6 @@
 """What all programs share: their flags, one-line errors, exit codes, and the compilation cache."""
 
+import argparse
 import difflib
 import inspect
 import os
@@ -39,36 +40,79 @@ def run(
         numbers: flags of this program alone, with their defaults and what they mean; `main` gets them by name.
     """
     argv = list(sys.argv if argv is None else argv)
-    debug = "--debug" in argv
     program = pathlib.Path(argv[0]).stem
-    try:
+
+    def body():
+        nonlocal program
         config, options = parse(argv, default_config, numbers)
         if options.help:
             print(help_text(main, program, default_config, config, numbers))
-            sys.exit(0)
-        jax.config.update("jax_debug_nans", debug)
+            return
+        jax.config.update("jax_debug_nans", options.debug)
         use_compilation_cache()
         program += processes.join(
             options.coordinator_address, options.num_processes, options.process_id, options.heartbeat_timeout
         )
         values = {name: options[name].value for name in numbers}
         main(config, pathlib.Path(options.workdir or config.workdir), **values)
-        code = 0
+
+    code = _exit_code(body, lambda: program, debug="--debug" in argv)
+    processes.leave(failed=bool(code))
+    sys.exit(code)
+
+
+def run_tool(
+    main: Callable[[argparse.Namespace], None],
+    arguments: Callable[[argparse.ArgumentParser], None],
+    argv: Sequence[str] | None = None,
+) -> NoReturn:
+    """Parses the command line of a program that does not train, calls `main(options)` and exits as `run` does.
+
+    Args:
+        arguments: adds the program's own options to the parser; `--debug` and `--help` are there already.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    program = pathlib.Path(argv[0]).stem
+    parser = _Parser(
+        prog=f"python -m experiments.{program}",
+        description=inspect.getdoc(inspect.getmodule(main)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="show where errors come from")
+    arguments(parser)
+
+    def body():
+        options = parser.parse_args(argv[1:])
+        use_compilation_cache()
+        main(options)
+
+    sys.exit(_exit_code(body, lambda: program, debug="--debug" in argv))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise ValueError(message)  # one line, without the usage in front
+
+
+def _exit_code(body: Callable[[], None], program: Callable[[], str], debug: bool) -> int:
+    """Runs a program's body and turns what it raises into one line on stderr and an exit code."""
+    try:
+        body()
     except SystemExit as end:
-        code = end.code
+        return end.code or 0
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        return INTERRUPTED
     except (ValueError, OSError, MemoryError, FloatingPointError) as error:
         if debug:
             traceback.print_exc()
         line = str(error).strip().splitlines() or [type(error).__name__]
-        print(f"{program}: {line[0]}", file=sys.stderr)
-        code = GUARD_STOPPED if isinstance(error, FloatingPointError) else WRONG_USE
+        print(f"{program()}: {line[0]}", file=sys.stderr)
+        return GUARD_STOPPED if isinstance(error, FloatingPointError) else WRONG_USE
     except Exception as error:
         processes.abandon(error)
         raise
-    processes.leave(failed=bool(code))
-    sys.exit(code)
+    return 0
 
 
 def overridden_options(argv: Sequence[str] | None = None) -> list[str]:

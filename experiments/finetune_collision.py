@@ -14,8 +14,7 @@ from collections.abc import Collection
 from typing import Any
 
 import oddn_jax
-from experiments import command_line, runs
-from experiments.checkpoints import FOLDER
+from experiments import checkpoints, command_line, runs
 from experiments.config import TrainConfig
 from experiments.configs import clevrer
 from experiments.logs import say
@@ -58,8 +57,7 @@ def continue_pretraining(config: TrainConfig, overridden: Collection[str] = ()) 
     elif pathlib.Path(source, "config.json").exists():
         pretraining = runs.load_config(source)
         model, data = pretraining.model, pretraining.data
-        names = [entry.name for entry in pathlib.Path(source, FOLDER).glob("*")]
-        done = max((int(name) for name in names if name.isdigit()), default=0)
+        done = max(checkpoints.saved_steps(source), default=0)
         if done < pretraining.num_steps:
             say(f"WARNING: {source} is not finished, it holds {done} of {pretraining.num_steps} steps")
     else:

@@ -57,6 +57,14 @@ def load_config(workdir: str | pathlib.Path) -> TrainConfig:
         raise ValueError(f"{path} cannot be read: {error}") from None
 
 
+def load_versions(workdir: str | pathlib.Path) -> dict:
+    """Reads what `versions` recorded when the run last started; nothing where the record is missing or broken."""
+    try:
+        return json.loads(pathlib.Path(workdir, "versions.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
 def fingerprint(config: TrainConfig) -> str:
     """The SHA-256 sum of every option that must not change while a run goes on."""
     flat = configs.flatten(config)

@@ -15,7 +15,7 @@ from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded
 from oddn_jax.distributions import Posterior
 from oddn_jax.dynamics import Distillation
-from oddn_jax.export import load, save
+from oddn_jax.export import load, read_provenance, save
 from oddn_jax.inference import Inference
 from oddn_jax.model import ODDN, Outputs, Prediction, Rollout
 from oddn_jax.relation import Interaction
@@ -38,5 +38,6 @@ __all__ = [
     "load",
     "losses",
     "metrics",
+    "read_provenance",
     "save",
 ]

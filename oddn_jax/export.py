@@ -97,6 +97,32 @@ def load(path: str | os.PathLike) -> tuple[ODDN, dict]:
       ValueError: the file is no such model: damaged, of an unknown version, or with missing, surplus, misshapen or
         non-finite arrays. The message names the file and what is wrong.
     """
+    header, arrays = _read(path)
+    try:
+        config = ODDNConfig(**json.loads(header["config"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the configuration in the header is unusable ({error})") from error
+    _check_arrays(arrays, config, str(path))
+    if checksum(arrays) != header.get("sha256"):
+        raise ValueError(f"{path}: the arrays do not match the checksum in the header; the file is damaged")
+    return ODDN(config), unflatten_params({name: jnp.asarray(array) for name, array in arrays.items()})
+
+
+def read_provenance(path: str | os.PathLike) -> dict:
+    """What the writer of an exported file said of its origin, such as data, step, seed and commit.
+
+    Raises:
+      FileNotFoundError, ValueError: as `load`.
+    """
+    header, _ = _read(path)
+    try:
+        return dict(json.loads(header["provenance"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the provenance in the header is unusable ({error})") from error
+
+
+def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Header and arrays of a file of this format, otherwise unchecked."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -112,14 +138,7 @@ def load(path: str | os.PathLike) -> tuple[ODDN, dict]:
         raise ValueError(
             f"{path}: format version {header.get('format_version')}, this release reads version {FORMAT_VERSION}"
         )
-    try:
-        config = ODDNConfig(**json.loads(header["config"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: the configuration in the header is unusable ({error})") from error
-    _check_arrays(arrays, config, str(path))
-    if checksum(arrays) != header.get("sha256"):
-        raise ValueError(f"{path}: the arrays do not match the checksum in the header; the file is damaged")
-    return ODDN(config), unflatten_params({name: jnp.asarray(array) for name, array in arrays.items()})
+    return header, arrays
 
 
 def _check_arrays(arrays: Mapping[str, np.ndarray], config: ODDNConfig, where: str) -> None:

@@ -1,0 +1,77 @@
+"""Finds a trained model: in a run folder, in an exported file, or among the bundled ones."""
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import oddn_jax
+from experiments import checkpoints, runs
+from experiments.config import DataConfig
+
+DEFAULT_RUN = "runs/quickstart"
+
+
+class Trained(NamedTuple):
+    """A model, its parameters, and where they come from."""
+
+    model: oddn_jax.ODDN
+    params: Mapping[str, Any]
+    data: DataConfig | None  # what it was trained on; None where an exported file does not say
+    provenance: Mapping[str, Any]  # JSON-able facts: data, step, seed, commit, ...
+    name: str  # the folder or file, for messages
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--run`, `--step` and `--export` to a program's options."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--run", metavar="WORKDIR", help=f"a run folder (default: {DEFAULT_RUN})")
+    source.add_argument("--export", metavar="FILE", help="an exported file, or the name of a bundled model")
+    parser.add_argument("--step", type=int, help="which checkpoint of the run (default: the latest)")
+
+
+def open_trained(run: str | None = None, export: str | None = None, step: int | None = None) -> Trained:
+    """Opens the model of a run folder or of an exported file; of the quickstart's run when neither is named.
+
+    Args:
+        step: which checkpoint of the run; None takes the latest.
+
+    Raises:
+        FileNotFoundError: there is no such run, checkpoint or file; says which command makes it.
+        ValueError: it is damaged, or the options exclude each other.
+    """
+    if export is None:
+        return _of_run(run or DEFAULT_RUN, step)
+    if run is not None or step is not None:
+        raise ValueError("--export excludes --run and --step: name one model")
+    return _of_file(export)
+
+
+def _of_run(run: str, step: int | None) -> Trained:
+    if run == DEFAULT_RUN and not os.path.isdir(run):
+        raise FileNotFoundError(
+            f"no run {run}: make it with `python -m experiments.clevrer_pretrain`, or name another with --run=WORKDIR "
+            "or --export=FILE"
+        )
+    config = runs.load_config(run)
+    params = checkpoints.load_params(run, step)
+    versions = runs.load_versions(run)
+    provenance = {
+        "data": dataclasses.asdict(config.data),
+        "simulated": config.data.name.startswith("simulated"),
+        "step": checkpoints.saved_steps(run)[-1] if step is None else step,
+        "seed": config.seed,
+        **{name: versions.get(name) for name in ("commit", "devices", "packages")},
+    }
+    return Trained(oddn_jax.ODDN(config.model), params, config.data, provenance, run)
+
+
+def _of_file(path: str) -> Trained:
+    model, params = oddn_jax.load(path)
+    provenance = oddn_jax.read_provenance(path)
+    try:
+        data = DataConfig(**provenance["data"])
+    except (KeyError, TypeError):
+        data = None  # saved by another program than export_params
+    return Trained(model, params, data, provenance, path)
