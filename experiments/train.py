@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 
 import oddn_jax
 from data_pipelines import loaders
-from experiments import checkpoints, datasets, figures, processes, runs, steps
+from experiments import checkpoints, datasets, processes, runs, steps, strips
 from experiments.config import TrainConfig, check, clip_length, longest_clip
 from experiments.logs import MetricLog, say
 from experiments.steps import TrainState
@@ -66,7 +66,7 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
                 break
             if step > start and config.figures_every and step % config.figures_every == 0:
                 if jax.process_index() == 0:
-                    figures.write(config, state.params, step, dataset_dir, workdir)
+                    strips.write(config, state.params, step, dataset_dir, workdir)
             began = time.perf_counter()
             batch = steps.place(next(batches), mesh)
             if batch[0].shape[1] == frames:
@@ -124,9 +124,9 @@ def fit_and_draw(config: TrainConfig, workdir: str | pathlib.Path, next_steps: s
     if jax.process_index() != 0:
         return
     step, workdir = int(state.step), pathlib.Path(workdir)
-    if not figures.written(workdir, step):
+    if not strips.written(workdir, step):
         say("drawing what the model sees")
-        figures.write(config, state.params, step, datasets.prepare(config), workdir)
+        strips.write(config, state.params, step, datasets.prepare(config), workdir)
     print(
         f"trained {step} steps on {config.data.name}/{config.data.config}\n"
         f"  {workdir}/figures        input, reconstruction, slots and predicted frames\n"

@@ -9,7 +9,7 @@ import pytest
 
 import oddn_jax
 from data_pipelines import build, loaders
-from experiments import checkpoints, figures, runs, steps, train
+from experiments import checkpoints, runs, steps, strips, train
 from experiments import config as configs
 from experiments.config import TrainConfig
 from experiments.logs import MetricLog
@@ -203,9 +203,9 @@ def test_training_learns(config, tmp_path):
 def test_figures_of_a_run(finished, config):
     workdir, state = finished
     path = build.dataset_path(config.data.name, config.data.config, config.data.data_dir)
-    assert not figures.written(workdir, 6)
-    files = figures.write(config, state.params, 6, path, workdir)
+    assert not strips.written(workdir, 6)
+    files = strips.write(config, state.params, 6, path, workdir)
     assert [file.name for file in files] == ["step_6_clip_00.png", "step_6_clip_01.png"]
     assert sorted(workdir.glob("figures/*")) == files
-    assert figures.written(workdir, 6) and not figures.written(workdir, 7)
+    assert strips.written(workdir, 6) and not strips.written(workdir, 7)
     assert configs.longest_clip(config) == 3
