@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from experiments import strips
+from experiments import drawing, strips
 from oddn_jax import Decoded
 
 SIZE, SCALE = 16, 6  # 96 pixels a tile
@@ -18,8 +18,8 @@ def make_decoded(generator, num_frames, num_slots=3):
 
 def tile(picture, row, column):
     side = SIZE * SCALE
-    left = strips.LABEL_WIDTH + column * (side + strips.GAP)
-    top = strips.HEADER_HEIGHT + row * (side + strips.GAP)
+    left = drawing.LABEL_WIDTH + column * (side + drawing.GAP)
+    top = drawing.HEADER_HEIGHT + row * (side + drawing.GAP)
     return picture[top : top + side, left : left + side]
 
 
@@ -34,8 +34,8 @@ def test_rows_of_a_clip(tmp_path):
     strips.draw_clip(video, seen, predicted).save(tmp_path / "clip.png")
     picture = np.asarray(Image.open(tmp_path / "clip.png"))
     rows = 3 + 3 + 3
-    side = SIZE * SCALE + strips.GAP
-    assert picture.shape == (strips.HEADER_HEIGHT + rows * side, strips.LABEL_WIDTH + 5 * side, 3)
+    side = SIZE * SCALE + drawing.GAP
+    assert picture.shape == (drawing.HEADER_HEIGHT + rows * side, drawing.LABEL_WIDTH + 5 * side, 3)
     np.testing.assert_array_equal(tile(picture, 0, 4), enlarged(video[4]))
     np.testing.assert_array_equal(tile(picture, 1, 2), enlarged(seen.reconstruction[2]))
     mask = seen.slot_masks[3, 1]
@@ -45,16 +45,16 @@ def test_rows_of_a_clip(tmp_path):
     error = np.clip(4 * np.abs(predicted.reconstruction[2] - video[4]), 0, 1)
     np.testing.assert_array_equal(tile(picture, 8, 4), enlarged(error))
     for row in range(rows):  # every row and every column is labelled
-        top = strips.HEADER_HEIGHT + row * side
-        assert (picture[top : top + side, : strips.LABEL_WIDTH] < 128).any()
+        top = drawing.HEADER_HEIGHT + row * side
+        assert (picture[top : top + side, : drawing.LABEL_WIDTH] < 128).any()
     for column in range(5):
-        left = strips.LABEL_WIDTH + column * side
-        assert (picture[: strips.HEADER_HEIGHT, left : left + side] < 128).any()
+        left = drawing.LABEL_WIDTH + column * side
+        assert (picture[: drawing.HEADER_HEIGHT, left : left + side] < 128).any()
 
 
 def test_segmentation_colours_tell_slots_apart():
     num_slots = 11
     masks = np.eye(num_slots).reshape(num_slots, num_slots, 1, 1, 1)  # frame t belongs to slot t
-    colors = strips.color_segmentation(masks).reshape(num_slots, 3)
+    colors = drawing.color_segmentation(masks).reshape(num_slots, 3)
     assert len(np.unique(np.round(255 * colors), axis=0)) == num_slots
-    np.testing.assert_allclose(colors[:8], strips.PALETTE / 255)
+    np.testing.assert_allclose(colors[:8], drawing.PALETTE / 255)
