@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.layers import convolution, convolve, coordinate_channels, kernel_init, uniform_init
+from oddn_jax.layers import Convolution, add_bias, convolve, coordinate_channels, kernel_init, uniform_init
 
 NUM_CONVOLUTIONS = 5
 
@@ -36,7 +36,7 @@ class BroadcastConvolution(nn.Module):
 
     Away from the border each pixel of the tiled latents sees the same neighbours, so the nine taps of the kernel are
     applied once per slot, and summed for each pixel over those taps that lie inside the picture. Parameters and result
-    are those of `nn.Conv` on the tiled picture, at a quarter less work for the whole decoder (our choice).
+    are those of a convolution of the tiled picture, at a quarter less work for the whole decoder (our choice).
     """
 
     config: ODDNConfig
@@ -49,12 +49,12 @@ class BroadcastConvolution(nn.Module):
         inputs = 2 + latents.shape[-1]
         kernel = self.param("kernel", kernel_init, (3, 3, inputs, channels))
         bias = self.param("bias", uniform_init((9 * inputs) ** -0.5), (channels,))
-        latents, kernel, bias = (x.astype(config.compute_dtype) for x in (latents, kernel, bias))
-        taps = jnp.einsum("nl,yxlc->nyxc", latents, kernel[:, :, 2:])
-        rows, columns = (_taps_inside(size).astype(kernel.dtype) for size in (height, width))
+        of_coordinates, of_latents = kernel[:, :, :2], kernel[:, :, 2:].astype(config.compute_dtype)
+        taps = jnp.einsum("nl,yxlc->nyxc", latents.astype(config.compute_dtype), of_latents)
+        rows, columns = (_taps_inside(size).astype(taps.dtype) for size in (height, width))
         picture = jnp.einsum("wx,nhxc->nhwc", columns, jnp.einsum("hy,nyxc->nhxc", rows, taps))
         coordinates = coordinate_channels(height, width).astype(kernel.dtype)[None]
-        return picture + (convolve(coordinates, kernel[:, :, :2]) + bias)
+        return add_bias(picture, convolve(coordinates, of_coordinates) + bias)
 
 
 def _taps_inside(size: int) -> Float[Array, "size 3"]:
@@ -74,8 +74,8 @@ class SpatialBroadcastDecoder(nn.Module):
     def setup(self):
         config = self.config
         channels, dtype = config.convolution_channels, config.compute_dtype
-        inner = [convolution(channels, channels, dtype=dtype) for _ in range(NUM_CONVOLUTIONS - 2)]
-        self.conv = [BroadcastConvolution(config), *inner, convolution(channels, 4, dtype=dtype)]
+        inner = [Convolution(channels, channels, dtype=dtype) for _ in range(NUM_CONVOLUTIONS - 2)]
+        self.conv = [BroadcastConvolution(config), *inner, Convolution(channels, 4, dtype=dtype)]
 
     def __call__(
         self, latents: Float[Array, "*b k l"]

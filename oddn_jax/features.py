@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.layers import convolution
+from oddn_jax.layers import Convolution
 from oddn_jax.squeezenet_weights import imagenet_weights
 
 NUM_FEATURES = 16
@@ -35,7 +35,7 @@ class Fire(nn.Module):
     inputs: int
     squeezed: int
     expanded: int
-    layer: Callable  # as `oddn_jax.layers.convolution`, with the layer's name in front
+    layer: Callable  # as `oddn_jax.layers.Convolution`, with the layer's name in front
 
     def setup(self):
         self.squeeze = self.layer("squeeze", self.inputs, self.squeezed, window=1)
@@ -60,7 +60,7 @@ class SqueezeNet(nn.Module):
     def setup(self):
         def layer(name, inputs, outputs, **options):
             weights = (lambda: imagenet_weights()[name]) if self.imagenet else None
-            return convolution(inputs, outputs, dtype=self.dtype, pretrained=weights, **options)
+            return Convolution(inputs, outputs, dtype=self.dtype, pretrained=weights, **options)
 
         def fire(name, inputs):
             return Fire(
@@ -88,7 +88,7 @@ class FeatureStack(nn.Module):
     def setup(self):
         dtype = self.config.compute_dtype
         self.squeezenet = SqueezeNet(self.config.features == "imagenet", dtype)
-        self.conv = [convolution(i, o, dtype=dtype) for i, o in ((128, 64), (64, 32), (32, NUM_FEATURES))]
+        self.conv = [Convolution(i, o, dtype=dtype) for i, o in ((128, 64), (64, 32), (32, NUM_FEATURES))]
 
     def __call__(self, video: Float[Array, "n h w 3"]) -> Float[Array, "n h w 16"]:
         """Feature channels of frames with pixels in [0, 1]."""

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
 from oddn_jax.distributions import Posterior
-from oddn_jax.layers import convolution, coordinate_channels, dense, normalize, uniform_init
+from oddn_jax.layers import Convolution, coordinate_channels, dense, normalize, uniform_init
 
 NUM_CONVOLUTIONS = 4
 POOL = 4  # window and stride of the average pooling
@@ -116,7 +116,7 @@ class RefinementNetwork(nn.Module):
         num_features = 0 if config.features == "none" else 16
         channels, hidden = config.convolution_channels, config.hidden_size
         sizes = [NUM_IMAGE_CHANNELS + num_features] + [channels] * NUM_CONVOLUTIONS
-        self.conv = [convolution(i, o, dtype=config.compute_dtype) for i, o in itertools.pairwise(sizes)]
+        self.conv = [Convolution(i, o, dtype=config.compute_dtype) for i, o in itertools.pairwise(sizes)]
         pooled = (config.image_height // POOL) * (config.image_width // POOL) * channels
         self.code = dense(pooled, hidden, dtype=config.compute_dtype)
         self.lstm = LSTMCell(4 * config.latent_size + hidden, hidden, config.compute_dtype)

@@ -6,14 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
 from experiments import steps
 from tests.experiments.tiny import get_config
 
 
 def loss_and_gradient(**changes):
-    """Of the tiny model with other options, on one batch: the losses by name and the flat gradient."""
+    """Of the tiny model with other options, on one batch: the losses by name and the gradient."""
     config = get_config()
     config.model = dataclasses.replace(config.model, **changes)
     params = steps.initial_state(get_config(), steps.make_optimizer(config)).params
@@ -32,9 +31,8 @@ def loss_and_gradient(**changes):
 
     gradient, losses = run(params)
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves((gradient, losses)))
-    return {name: float(losses[name]) for name in ("loss", "reconstruction", "kl", "prediction")}, np.asarray(
-        ravel_pytree(gradient)[0], np.float64
-    )
+    values = {name: float(losses[name]) for name in ("loss", "reconstruction", "kl", "prediction")}
+    return values, jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), gradient)
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +40,24 @@ def plain():
     return loss_and_gradient()
 
 
-# bfloat16 keeps 8 bits, 0.4 % of each value. At the initial parameters the slots are nearly alike and their gradients
-# nearly cancel: there 0.3 to 0.6 was measured for the gradient, 1e-5 for the loss. 1.4 would be unrelated.
+# bfloat16 keeps 8 bits, 0.4 % of each value. Measured: 0.2 % for the whole gradient, 5 % for its worst array.
 @pytest.mark.parametrize(
-    "changes, loss_tolerance, gradient_tolerance",
+    "changes, loss_tolerance, gradient_tolerance, array_tolerance",
     [
-        ({"remat": "step"}, 1e-6, 1e-5),
-        ({"remat": "everything"}, 1e-6, 1e-5),
-        ({"compute_dtype": "bfloat16"}, 1e-2, 0.8),
+        ({"remat": "step"}, 1e-6, 1e-5, 1e-3),
+        ({"remat": "everything"}, 1e-6, 1e-5, 1e-3),
+        ({"compute_dtype": "bfloat16"}, 1e-3, 1e-2, 0.1),
     ],
 )
-def test_losses_and_gradients_agree(plain, changes, loss_tolerance, gradient_tolerance):
+def test_losses_and_gradients_agree(plain, changes, loss_tolerance, gradient_tolerance, array_tolerance):
     losses, gradient = loss_and_gradient(**changes)
     for name, value in plain[0].items():
         assert losses[name] == pytest.approx(value, rel=loss_tolerance), name
-    difference = np.linalg.norm(gradient - plain[1]) / np.linalg.norm(plain[1])
-    assert difference < gradient_tolerance
+    difference = jax.tree.map(lambda ours, exact: np.linalg.norm(ours - exact), gradient, plain[1])
+    norm = jax.tree.map(np.linalg.norm, plain[1])
+    total = np.linalg.norm(jax.tree.leaves(difference)) / np.linalg.norm(jax.tree.leaves(norm))
+    assert total < gradient_tolerance
+    for (path, wrong), size in zip(jax.tree_util.tree_leaves_with_path(difference), jax.tree.leaves(norm)):
+        assert wrong <= array_tolerance * size, jax.tree_util.keystr(path)
     if "compute_dtype" in changes:
-        assert difference > 1e-5  # it does compute otherwise
+        assert total > 1e-5  # it does compute otherwise
