@@ -1,0 +1,240 @@
+"""Scores a trained model: how well it takes scenes apart, and how well it predicts them, beside the paper's numbers.
+
+    python -m experiments.evaluate --run=WORKDIR
+    python -m experiments.evaluate --export=FILE --data=NAME/CONFIG
+
+Without options: the quickstart's run on the data that it was trained on. The table goes to stdout, and everything to
+metrics.json in the run's folder. The paper's clips (1,000 clips of 10 frames with six objects in view) are taken where
+the data has some. Simulated ones, as many as wanted, are made by
+
+    python -m data_pipelines.build simulated_clevrer/64x64_six_objects --stride=4 --num_train=100
+
+which names the data set to give to --data. The same model, data and machine give the same numbers to the last bit.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import shlex
+import sys
+from typing import Any
+
+from data_pipelines import build, loaders
+from experiments import command_line, datasets, evaluation, paper, runs, trained
+from experiments.config import DataConfig, TrainConfig
+from experiments.evaluation import Clips
+from oddn_jax import ODDNConfig
+
+NUM_FRAMES = 10
+SHOWN_RULES = {
+    "paper": "the first in which six objects are in view together, as in the paper",
+    "first": "the beginning of each video",
+    "collision": "the first of each video with a collision from its third frame on",
+}
+METRICS = {"mse": ("MSE", 1, ".6f"), "psnr": ("PSNR (dB)", 1, ".2f"), "ssim": ("SSIM", 1, ".4f")}
+MASK_METRICS = {
+    "ari": ("ARI", 1, ".3f"),
+    "fg_ari": ("F-ARI (%)", 100, ".2f"),
+    "miou": ("mIoU (%)", 100, ".2f"),
+}
+PREDICTORS = {
+    "predicted": "model",
+    "copy_last": "copy of the last frame",
+    "mean_frame": "mean training frame",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this program's options."""
+    trained.add_arguments(parser)
+    parser.add_argument("--data", metavar="NAME/CONFIG", help="a data set (default: the model's own)")
+    parser.add_argument("--data_dir", help="where data sets lie (default: the run's, or data)")
+    parser.add_argument("--split", help="(default: validation, or test where there is none)")
+    parser.add_argument("--clips", choices=evaluation.RULES, help="(default: paper, or first without any)")
+    parser.add_argument("--num_frames", type=int, help=f"frames of a clip (default: {NUM_FRAMES}, or all)")
+    parser.add_argument("--limit", type=int, help="only the first so many clips (default: all; paper: 1000)")
+    parser.add_argument("--stride", type=int, help="source frames from frame to frame (default: the run's)")
+    parser.add_argument("--batch_size", type=int, default=4, help="clips at a time (default: %(default)s)")
+    parser.add_argument("--output", metavar="FILE", help="instead of metrics.json in the run's folder")
+    parser.add_argument("--json", action="store_true", help="print what metrics.json holds, not a table")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Scores the model, prints the table and writes metrics.json.
+
+    Raises:
+        FileNotFoundError, ValueError: the model, the data or an option is unusable.
+    """
+    for name in ("limit", "stride", "batch_size"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1, not {value}")
+    found = trained.open_trained(options.run, options.export, options.step)
+    output = output_path(options)
+    data = choose_data(found, options)
+    config = found.model.config
+    # What `prepare` asks of a data set beyond its images is for training; here `choose_clips` asks.
+    wanted = TrainConfig(model=config, data=dataclasses.replace(data, valid_split="train", clips="random"))
+    wanted.curriculum = ((1.0, 1),)
+    clips = choose_clips(datasets.prepare(wanted), data, config.num_context_frames, options)
+    num_predicted = min(config.num_rollout_steps, clips.num_frames - config.num_context_frames)
+    scores = evaluation.evaluate(
+        evaluation.oddn_look(found.model, num_predicted),
+        found.params,
+        clips,
+        evaluation.mean_frame(clips.dataset_dir),
+        num_observed=config.num_context_frames,
+        batch_size=options.batch_size,
+    )
+    record = describe(found, data, clips) | {"num_observed": config.num_context_frames, "metrics": scores}
+    print(json.dumps(record, indent=2) if options.json else table(record, config.long_range_steps > 0))
+    runs.write_json(output, record)
+    if not options.json:
+        print(f"written to {output}")
+
+
+def output_path(options: argparse.Namespace) -> pathlib.Path:
+    """Where the numbers go: into the run's folder, beside the exported file, or where the options say.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+    """
+    if options.output:
+        path = pathlib.Path(options.output)
+    elif options.export:
+        # A bundled model is named without a file; what is measured of it goes into the current folder.
+        path = pathlib.Path(options.export).with_suffix(".metrics.json")
+    else:
+        path = pathlib.Path(options.run or trained.DEFAULT_RUN, "metrics.json")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--output: there is no folder {path.parent}")
+    return path
+
+
+def choose_data(found: trained.Trained, options: argparse.Namespace) -> DataConfig:
+    """The model's own data set, or that of the options.
+
+    Raises:
+        ValueError: there is no such data set, or none is named anywhere.
+    """
+    if options.data is None and found.data is None:
+        raise ValueError(
+            f"{found.name} does not say what it was trained on: name data with --data=NAME/CONFIG"
+        )
+    data = found.data or DataConfig()
+    if options.data is not None:
+        name, _, config = options.data.partition("/")
+        default = build.make_config(name)  # raises for a name that no builder has
+        data = dataclasses.replace(data, name=name, config=config or default.name)
+    changes = {name: getattr(options, name) for name in ("data_dir", "stride")}
+    data = dataclasses.replace(data, **{name: value for name, value in changes.items() if value is not None})
+    _check_before_simulating(data, found.model.config)
+    return data
+
+
+def _check_before_simulating(data: DataConfig, model: ODDNConfig) -> None:
+    """Refuses a data set of another size in front of the hours that making it may take."""
+    if data.name.startswith("simulated") and not build.is_built(data.name, data.config, data.data_dir):
+        made, size = build.make_config(data.name, data.config), (model.image_height, model.image_width)
+        if (made.height, made.width) != size:
+            raise ValueError(
+                f"{data.name}/{data.config} would be simulated with images of {made.height}x{made.width}, the model "
+                f"sees {size[0]}x{size[1]}: make it with `python -m data_pipelines.build {data.name}/{data.config} "
+                f"--height={size[0]} --width={size[1]} --data_dir={data.data_dir}` and give --data the name it gets"
+            )
+
+
+def choose_clips(
+    dataset_dir: pathlib.Path, data: DataConfig, num_observed: int, options: argparse.Namespace
+) -> Clips:
+    """The clips that the options ask for; where they are silent, the paper's if there are some, as long as they can be.
+
+    Raises:
+        ValueError: there are none, or none with a frame to predict.
+    """
+    summary = loaders.dataset_summary(dataset_dir)
+    split = options.split or next(
+        (name for name in (data.valid_split, "validation", "test") if name in summary.splits), "train"
+    )
+    num_frames = options.num_frames or min(NUM_FRAMES, datasets.frames_available(summary, data.stride))
+    if num_frames <= num_observed:
+        raise ValueError(
+            f"clips of {num_frames} frames leave nothing to predict from {num_observed}: take longer videos, a larger "
+            "--num_frames or a smaller --stride"
+        )
+    clips = Clips(dataset_dir, split, options.clips or "paper", num_frames, data.stride, options.limit)
+    if options.clips is None and not evaluation.count_clips(clips):
+        clips = clips._replace(rule="first")
+    return clips
+
+
+def describe(found: trained.Trained, data: DataConfig, clips: Clips) -> dict[str, Any]:
+    """Everything that a number must carry to be published."""
+    versions = runs.versions()
+    return {
+        "model": found.name,
+        **{name: found.provenance.get(name) for name in ("step", "seed")},
+        "trained": dict(found.provenance),
+        "data": f"{data.name}/{data.config}",
+        "simulated": loaders.dataset_summary(clips.dataset_dir).card is not None,
+        "split": clips.split,
+        "clips": clips.rule,
+        "num_clips": evaluation.count_clips(clips),
+        "num_frames": clips.num_frames,
+        "stride": clips.stride,
+        "commit": versions["commit"],
+        "hardware": versions["devices"],
+        "packages": versions["packages"],
+        "command": f"python -m experiments.evaluate {shlex.join(sys.argv[1:])}".strip(),
+    }
+
+
+def table(record: dict[str, Any], long_range: bool) -> str:
+    """The scores as text, with the paper's beside them."""
+    scores, row = record["metrics"], "ODDN-l" if long_range else "ODDN"
+    simulated = ", *simulated*" if record["simulated"] else ""
+    lines = [
+        f"{record['model']}, step {record['step']}, seed {record['seed']}",
+        f"data: {record['data']}{simulated}, {record['split']}",
+        f"clips: {record['num_clips']} of {record['num_frames']} frames, {record['stride']} source frames apart, "
+        f"{SHOWN_RULES[record['clips']]} (--clips={record['clips']})",
+        "",
+        f"{'decomposition':<16}{'mean':>10}   {'standard error':<16}{paper.LABEL}, {row}",
+    ]
+    for name, (label, scale, form) in (METRICS | MASK_METRICS).items():
+        quoted = getattr(paper.TABLE_3[row], name, None)
+        score = scores.get(name, evaluation.summarise([]))
+        lines.append(
+            f"{label:<16}{_number(score['mean'], scale, form):>10}   "
+            f"{_number(score['standard_error'], scale, form):<16}{_number(quoted, scale, form)}"
+        )
+    num_predicted = len(scores["predicted_mse"]["mean"])
+    short = ", as many as these clips hold" if num_predicted < 6 else ""
+    lines += [
+        "",
+        f"prediction of {num_predicted} frames from {record['num_observed']}{short}; the paper plots 6 (Figure 7) and "
+        "gives no numbers",
+        f"{'frame':<34}"
+        + "".join(f"{step + 1 + record['num_observed']:>10}" for step in range(num_predicted)),
+    ]
+    for name, (label, scale, form) in METRICS.items():
+        for predictor, who in PREDICTORS.items():
+            means = scores[f"{predictor}_{name}"]["mean"]
+            lines.append(f"{label:<11}{who:<23}" + "".join(f"{_number(x, scale, form):>10}" for x in means))
+    r2 = [_number(scores[f"dynamics_{name}"]["mean"], 1, ".3f") for name in ("r2", "r2_x", "r2_y")]
+    fitted, held_out = (scores["dynamics_r2"][name] for name in ("n_fitted", "n"))
+    lines += [
+        "",
+        f"dynamics: a linear map to the object's velocity in the image has R2 {r2[0]} (x {r2[1]}, y {r2[2]})",
+        f"  fitted to {fitted} slots of the first half of the clips, tested on {held_out} of the other",
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float | None, scale: float, form: str) -> str:
+    return "-" if value is None else format(scale * value, form)
+
+
+if __name__ == "__main__":
+    command_line.run_tool(main, add_arguments)

@@ -1,0 +1,131 @@
+"""The program that scores a run, as people start it."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import oddn_jax
+from experiments import checkpoints, command_line, evaluate, paper, runs, trained
+from tests.experiments.tiny import DATA_NAME, get_config
+
+
+@pytest.fixture(scope="module")
+def workdir(data_dir, tmp_path_factory):
+    """A run that has been saved before its first step: all that evaluation asks of one."""
+    config = get_config()
+    config.data.data_dir = str(data_dir)
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    runs.open_run(workdir, config)
+    model = oddn_jax.ODDN(config.model)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))["params"]
+    random = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: random.uniform(-0.3, 0.3, x.shape).astype(x.dtype), shapes)
+    with checkpoints.open_manager(workdir, 1) as manager:
+        checkpoints.save(manager, 0, params, {"step": np.zeros((), np.int32)}, runs.fingerprint(config))
+    return workdir
+
+
+def run_evaluate(*arguments: str) -> int:
+    """Runs the program in this process; returns its exit code."""
+    with pytest.raises(SystemExit) as end:
+        command_line.run_tool(evaluate.main, evaluate.add_arguments, ["evaluate.py", *arguments])
+    return end.value.code
+
+
+def test_a_run_again_and_its_export_have_the_same_scores(workdir, run_program, tmp_path, capsys):
+    code, output = run_program("-m", "experiments.evaluate", f"--run={workdir}", "--batch_size=3")
+    assert code == 0, output
+    assert "simulated_clevrer" in output and "*simulated*" in output and paper.LABEL in output
+    assert "8 of 10 frames, 4 source frames apart, the beginning of each video (--clips=first)" in output
+    (quoted,) = (line for line in output.splitlines() if line.startswith("F-ARI"))
+    assert quoted.endswith("95.63")
+    record = json.loads((workdir / "metrics.json").read_text())
+    assert record["command"].endswith(f"experiments.evaluate --run={workdir} --batch_size=3")
+    expected = dict(
+        step=0, seed=0, simulated=True, split="validation", clips="first", num_clips=8, num_frames=10
+    )
+    assert {name: record[name] for name in expected} == expected
+    assert record["data"] == f"simulated_clevrer/{DATA_NAME}" and "cpu" in record["hardware"]
+    for name in ("commit", "stride", "packages", "trained"):
+        assert record[name]
+    scores = record["metrics"]
+    assert len(scores["predicted_mse"]["mean"]) == len(scores["mean_frame_ssim"]["mean"]) == 6
+    assert scores["ari"]["n"] == 8 and scores["ari"]["mean"] != 0
+
+    exported = tmp_path / "model.safetensors"
+    opened = trained.open_trained(str(workdir))
+    oddn_jax.save(exported, opened.model.config, opened.params, provenance=opened.provenance)
+    capsys.readouterr()
+    assert run_evaluate(f"--export={exported}", "--batch_size=3", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "model.metrics.json").read_text()) == printed
+    again = tmp_path / "again.json"
+    assert run_evaluate(f"--run={workdir}", "--batch_size=3", f"--output={again}") == 0
+    assert printed["metrics"] == json.loads(again.read_text())["metrics"] == scores
+    assert {name: printed[name] for name in expected} == expected
+
+
+def test_shorter_clips_hold_fewer_predicted_frames(workdir, tmp_path, capsys):
+    arguments = (
+        f"--run={workdir}",
+        "--stride=8",
+        "--limit=2",
+        "--split=train",
+        f"--output={tmp_path}/short.json",
+    )
+    assert run_evaluate(*arguments) == 0
+    output = capsys.readouterr().out
+    assert "prediction of 3 frames from 2, as many as these clips hold" in output
+    assert ", train\n" in output and "2 of 5 frames, 8 source frames apart" in output
+    (dynamics,) = (line for line in output.splitlines() if line.startswith("dynamics"))
+    assert dynamics.endswith("R2 - (x -, y -)")  # four frames in either half are too few
+    assert json.loads((tmp_path / "short.json").read_text())["metrics"]["dynamics_r2"]["mean"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run=nowhere"], "nowhere"),
+        (["--step=7"], "only steps 0"),
+        (["--data=clever/64x64"], "there is no data set 'clever'"),
+        (["--data=simulated_clevrer/large"], "no config 'large'"),
+        (["--data=clevrer/64x64"], "build it with"),
+        (
+            ["--data=simulated_clevrer"],
+            "would be simulated with images of 32x32, the model sees 16x16: make it with",
+        ),
+        (["--split=test"], "no split 'test'"),
+        (["--clips=paper"], 'no "all_visible" clip'),
+        (["--clips=second"], "invalid choice"),
+        (["--num_frames=2"], "nothing to predict"),
+        (["--num_frames=11"], "too short for clips of 11 frames"),
+        (["--stride=3"], "no positive multiple of 4"),
+        (["--batch_size=0"], "--batch_size must be at least 1"),
+        (["--output=nowhere/metrics.json"], "no folder nowhere"),
+        (["--export=nowhere.safetensors"], "nowhere.safetensors"),
+        (["--export=EXPORT"], "damaged.safetensors"),
+    ],
+)
+def test_wrong_use_is_one_line(workdir, tmp_path, capsys, arguments, message):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      weights")
+    arguments = [argument.replace("EXPORT", str(damaged)) for argument in arguments]
+    if not any(argument.startswith(("--run", "--export")) for argument in arguments):
+        arguments.append(f"--run={workdir}")
+    assert run_evaluate(*arguments) == 2
+    out, error = capsys.readouterr()
+    assert message in error and error.startswith("evaluate: ") and error.count("\n") == 1
+    assert out == ""
+
+
+def test_an_export_that_does_not_know_its_data(tmp_path, capsys):
+    config = get_config().model
+    model = oddn_jax.ODDN(config)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))["params"]
+    oddn_jax.save(
+        tmp_path / "model.safetensors", config, jax.tree.map(lambda x: np.zeros(x.shape, "f4"), shapes)
+    )
+    assert run_evaluate(f"--export={tmp_path}/model.safetensors") == 2
+    assert "name data with --data=NAME/CONFIG" in capsys.readouterr().err

@@ -1,0 +1,161 @@
+"""The whole way from a data set to scores, with models whose scores are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines import build, loaders
+from data_pipelines.datasets import open_split
+from experiments import evaluation
+from experiments.evaluation import Clips, Seen
+from tests.experiments.tiny import DATA_NAME
+
+NUM_OBSERVED = 2
+
+
+@pytest.fixture(scope="module")
+def clips(data_dir) -> Clips:
+    path = build.dataset_path("simulated_clevrer", DATA_NAME, data_dir)
+    return Clips(path, "validation", "first", 10, 4)
+
+
+@pytest.fixture(scope="module")
+def truth(clips) -> dict[str, np.ndarray]:
+    """All clips of the split in one batch."""
+    (batch,) = loaders.evaluation_batches(
+        clips.dataset_dir, clips.split, num_frames=10, stride=4, batch_size=8
+    )
+    return batch
+
+
+def knowing_look(segmentation, dynamics=None):
+    """A model that knows what is to be found: by video, labels i32[n t h w] and perhaps dynamics f32[n t-1 k d]."""
+
+    def look(params, video, example_id):
+        masks = jax.nn.one_hot(jnp.asarray(segmentation)[example_id], 4, axis=2)[..., None]
+        seen = None if dynamics is None else jnp.asarray(dynamics, jnp.float32)[example_id]
+        return Seen(video, masks, None, seen, video[:, NUM_OBSERVED:])
+
+    return look
+
+
+def evaluate(look, clips, batch_size=3, background=None):
+    background = np.full((16, 16, 3), 0.5, np.float32) if background is None else background
+    return evaluation.evaluate(look, {}, clips, background, num_observed=NUM_OBSERVED, batch_size=batch_size)
+
+
+def test_the_truth_scores_one(clips, truth):
+    velocity = np.nan_to_num(truth["image_velocity"])[:, 1:]  # objects 0, 1, 2 are labels 1, 2, 3
+    slots = np.pad(velocity, ((0, 0), (0, 0), (1, 4 - 1 - velocity.shape[2]), (0, 0)))
+    dynamics = np.concatenate([2 * slots[..., ::-1] + 1, slots], -1)
+    scores = evaluate(knowing_look(truth["segmentation"], dynamics), clips)
+    for name in ("ari", "fg_ari", "miou", "ssim"):
+        assert scores[name] == {
+            "mean": pytest.approx(1, abs=1e-6),
+            "standard_error": pytest.approx(0, abs=1e-6),
+            "n": 8,
+        }
+    assert scores["mse"]["mean"] == 0 and scores["psnr"]["mean"] == pytest.approx(evaluation.PSNR_LIMIT)
+    assert scores["predicted_mse"] == {"mean": [0] * 8, "standard_error": [0] * 8, "n": 8}
+    for name in ("dynamics_r2", "dynamics_r2_x", "dynamics_r2_y"):
+        assert scores[name]["mean"] == pytest.approx(1, abs=1e-5)
+        assert scores[name]["n"] >= 50 and scores[name]["n_fitted"] >= 50
+
+
+def test_shuffled_masks_score_about_nothing(clips, truth):
+    random = np.random.default_rng(0)
+    flat = truth["segmentation"].reshape(80, -1)
+    shuffled = random.permuted(flat, axis=1).reshape(truth["segmentation"].shape)
+    dynamics = random.standard_normal((8, 9, 4, 4))
+    scores = evaluate(knowing_look(shuffled, dynamics), clips)
+    assert abs(scores["ari"]["mean"]) < 0.02 and abs(scores["fg_ari"]["mean"]) < 0.02
+    assert 0 < scores["miou"]["mean"] < 0.3
+    assert scores["dynamics_r2"]["mean"] is None  # no slot covers an object by half
+    unrelated = evaluate(knowing_look(truth["segmentation"], dynamics), clips)
+    assert unrelated["dynamics_r2"]["mean"] < 0.2
+
+
+def test_references_and_standard_errors_by_hand(clips, truth):
+    background = evaluation.mean_frame(clips.dataset_dir)
+    videos = np.stack([record["video"] for record in open_split(clips.dataset_dir, "train").records])
+    np.testing.assert_allclose(background, videos.mean((0, 1)) / 255, atol=1e-6)
+
+    scores = evaluate(knowing_look(truth["segmentation"]), clips, background=background)
+    video = truth["video"].astype(np.float64)
+    for name, guess in (("copy_last_mse", video[:, 1:2]), ("mean_frame_mse", background)):
+        errors = ((guess - video[:, 2:]) ** 2).mean((-3, -2, -1))
+        np.testing.assert_allclose(scores[name]["mean"], errors.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(scores[name]["standard_error"], errors.std(0, ddof=1) / 8**0.5, rtol=1e-5)
+    assert scores["copy_last_mse"]["mean"][0] < scores["copy_last_mse"]["mean"][-1]
+    decibels = -10 * np.log10(((background - video[:, 2:]) ** 2).mean((-3, -2, -1)))
+    np.testing.assert_allclose(scores["mean_frame_psnr"]["mean"], decibels.mean(0), rtol=1e-5)
+
+
+def test_a_short_last_batch_compiles_nothing_and_changes_nothing(clips, truth):
+    traced = []
+    known = knowing_look(np.roll(truth["segmentation"], 1, axis=2))
+
+    def look(*arguments):
+        traced.append(arguments)
+        return known(*arguments)
+
+    scores = evaluate(look, clips, batch_size=3)  # 3 + 3 + 2
+    assert len(traced) == 1
+    whole = evaluate(look, clips, batch_size=8)
+    assert scores.keys() == whole.keys() and len(traced) == 2
+    for name, score in scores.items():
+        np.testing.assert_equal(score["n"], whole[name]["n"])
+        if score["mean"] is not None:
+            np.testing.assert_allclose(score["mean"], whole[name]["mean"], rtol=1e-6)
+    assert 0 < scores["fg_ari"]["mean"] < 1
+
+
+def test_clips_are_limited(clips, truth):
+    look, few = knowing_look(truth["segmentation"]), clips._replace(limit=5)
+    assert evaluate(look, few)["mse"]["n"] == evaluation.count_clips(few) == 5
+    single = evaluate(look, clips._replace(limit=1))["mse"]
+    assert (single["n"], single["standard_error"]) == (1, None)
+
+
+@pytest.mark.parametrize("rule", evaluation.RULES)
+def test_counted_clips_are_those_that_are_read(clips, rule):
+    for asked in (clips._replace(rule=rule), clips._replace(rule=rule, num_frames=3)):
+        options = evaluation.RULES[rule] | dict(num_frames=asked.num_frames, stride=4, batch_size=1)
+        number = evaluation.count_clips(asked)
+        assert (number == 0) == (rule == "paper")
+        if number:
+            assert number == len(list(loaders.evaluation_batches(clips.dataset_dir, "validation", **options)))
+
+
+def altered_batches(monkeypatch, **changes):
+    read = loaders.evaluation_batches
+
+    def batches(*arguments, **options):
+        for batch in read(*arguments, **options):
+            yield batch | {name: change(batch) for name, change in changes.items()}
+
+    monkeypatch.setattr(loaders, "evaluation_batches", batches)
+
+
+def test_clips_without_ground_truth_are_not_scored_on_it(clips, truth, monkeypatch):
+    altered_batches(monkeypatch, has_segmentation=lambda batch: batch["example_id"] >= 6)
+    scores = evaluate(knowing_look(truth["segmentation"]), clips)
+    assert (scores["ari"]["n"], scores["miou"]["n"], scores["mse"]["n"]) == (2, 2, 8)
+    monkeypatch.undo()
+    altered_batches(monkeypatch, has_segmentation=lambda batch: np.zeros(len(batch["example_id"]), bool))
+    scores = evaluate(knowing_look(truth["segmentation"]), clips)
+    assert scores["fg_ari"] == {"mean": None, "standard_error": None, "n": 0}
+
+
+def test_what_cannot_be_scored_is_an_error(clips, truth, monkeypatch):
+    def broken(params, video, example_id):
+        return Seen(
+            jnp.where(example_id[:, None, None, None, None] == 4, jnp.nan, video), None, None, None, None
+        )
+
+    with pytest.raises(ValueError, match=r"^mse is not finite in video 4 of validation"):
+        evaluate(broken, clips)
+    altered_batches(monkeypatch, segmentation=lambda batch: batch["segmentation"] + 9)
+    with pytest.raises(ValueError, match=r"has a label [0-9]+ in a segmentation, more than the 3 objects"):
+        evaluate(knowing_look(truth["segmentation"]), clips)
