@@ -1,14 +1,17 @@
 """save and load: a model's parameters and configuration in one safetensors file that any framework can read.
 
-Arrays are named by their path (`decoder/conv_0/kernel`), in float32. The header holds the format version, the
-configuration, a checksum of the arrays, and whatever the writer says of their origin. Loading never executes code.
+Arrays are named by their path (`decoder/conv_0/kernel`), in float32. The header holds strings: `format`,
+`format_version`, `model` (the class), `config` and `provenance` (JSON objects), `arrays_sha256` (of the arrays) and
+`sha256` (of all the other strings, so of every byte that matters). Loading never executes code.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import importlib.resources
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,18 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from oddn_jax.backbone import Backbone
+from oddn_jax.baselines import IODINE
 from oddn_jax.config import ODDNConfig
 from oddn_jax.model import ODDN
 
 FORMAT = "oddn_jax"
 FORMAT_VERSION = 1
+MODELS = {"ODDN": ODDN, "IODINE": IODINE}
+
+# Models that can be loaded by name, each with the command that trains one like it.
+NAMED_MODELS = {"quickstart": "python -m experiments.clevrer_pretrain"}
+BUNDLED = importlib.resources.files("oddn_jax") / "bundled"
 
 
 def flatten_params(params: Mapping) -> dict[str, Any]:
@@ -54,8 +64,19 @@ def checksum(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def header_checksum(header: Mapping[str, str]) -> str:
+    """SHA-256 over all strings of the header but `sha256`, where it is kept."""
+    covered = {name: value for name, value in header.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
+
+
 def save(
-    path: str | os.PathLike, config: ODDNConfig, params: Mapping, *, provenance: Mapping | None = None
+    path: str | os.PathLike,
+    config: ODDNConfig,
+    params: Mapping,
+    *,
+    model: type[Backbone] = ODDN,
+    provenance: Mapping | None = None,
 ) -> None:
     """Writes a model to one file; a file of that name is replaced only when the new one is complete.
 
@@ -63,89 +84,152 @@ def save(
       path: usually ends in `.safetensors`.
       config: the model's.
       params: nested dictionary of its arrays.
+      model: `ODDN` or `baselines.IODINE`, the class that takes them.
       provenance: JSON-able facts on where the parameters come from (data, commit, step, seed, metrics).
 
     Raises:
-      ValueError: the parameters are not those of such a model, or not finite.
+      ValueError: the parameters are not those of such a model or not finite, or the provenance is no JSON.
+      OSError: the file cannot be written.
     """
     path = Path(path)
+    if MODELS.get(model.__name__) is not model:
+        raise ValueError(f"{model.__name__} is not a model that can be saved: {', '.join(MODELS)}")
     arrays = {name: np.asarray(value, np.float32) for name, value in flatten_params(params).items()}
-    _check_arrays(arrays, config, "params")
+    _check_arrays(arrays, _expected_arrays(model(config)), "params")
+    try:
+        facts = json.dumps(dict(provenance or {}), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the provenance cannot be written as JSON ({error})") from error
     header = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
+        "model": model.__name__,
         "config": json.dumps(dataclasses.asdict(config)),
-        "sha256": checksum(arrays),
-        "provenance": json.dumps(dict(provenance or {})),
+        "provenance": facts,
+        "arrays_sha256": checksum(arrays),
     }
+    header["sha256"] = header_checksum(header)
+    write_whole(path, safetensors.numpy.save(arrays, metadata=header))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all, readable as the umask says.
+
+    Raises:
+      FileNotFoundError: its folder is missing.
+      OSError: it cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: no folder {path.parent}; make it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(safetensors.numpy.save(arrays, metadata=header))
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike) -> tuple[ODDN, dict]:
+def load(path: str | os.PathLike) -> tuple[Backbone, dict]:
     """Reads a model written by `save`.
 
+    Args:
+      path: a file, or the name of a bundled model. A file of that very name goes first, so that what a program names
+        is never taken from elsewhere because a release bundles more.
+
     Returns:
-      The module, and its parameters as a nested dictionary of JAX arrays: `model.apply({"params": params}, ...)`.
+      The module (`ODDN` or `baselines.IODINE`, as saved), and its parameters as a nested dictionary of JAX arrays:
+      `model.apply({"params": params}, ...)`.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file is no such model: damaged, of an unknown version, or with missing, surplus, misshapen or
-        non-finite arrays. The message names the file and what is wrong.
+      FileNotFoundError: there is no such file, and no bundled model of that name.
+      ValueError: the file is no such model: damaged, of an unknown version or model, or with missing, surplus,
+        misshapen or non-finite arrays. The message names the file and what is wrong.
     """
-    header, arrays = _read(path)
+    with _find(path) as file:
+        header = _read_header(file)
+        with _explain_unreadable(file), safetensors.safe_open(file, framework="numpy") as content:
+            arrays = {name: content.get_tensor(name) for name in content.keys()}
+    if checksum(arrays) != header.get("arrays_sha256"):
+        raise ValueError(f"{path}: the arrays do not match the checksum in the header; the file is damaged")
+    if header.get("model") not in MODELS:
+        raise ValueError(f"{path}: model {header.get('model')!r} is not one of {', '.join(MODELS)}")
     try:
-        config = ODDNConfig(**json.loads(header["config"]))
+        model = MODELS[header["model"]](ODDNConfig(**json.loads(header["config"])))
+        expected = _expected_arrays(model)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the configuration in the header is unusable ({error})") from error
-    _check_arrays(arrays, config, str(path))
-    if checksum(arrays) != header.get("sha256"):
-        raise ValueError(f"{path}: the arrays do not match the checksum in the header; the file is damaged")
-    return ODDN(config), unflatten_params({name: jnp.asarray(array) for name, array in arrays.items()})
+    _check_arrays(arrays, expected, str(path))
+    return model, unflatten_params({name: jnp.asarray(array) for name, array in arrays.items()})
 
 
 def read_provenance(path: str | os.PathLike) -> dict:
     """What the writer of an exported file said of its origin, such as data, step, seed and commit.
 
+    Reads and verifies the header alone, whatever the size of the arrays.
+
     Raises:
-      FileNotFoundError, ValueError: as `load`.
+      FileNotFoundError, ValueError: as `load`, but for the arrays.
     """
-    header, _ = _read(path)
+    with _find(path) as file:
+        header = _read_header(file)
     try:
         return dict(json.loads(header["provenance"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the provenance in the header is unusable ({error})") from error
 
 
-def _read(path: str | os.PathLike) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Header and arrays of a file of this format, otherwise unchecked."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+@contextlib.contextmanager
+def _find(path: str | os.PathLike) -> Iterator[Path]:
+    """The file that a path or the name of a bundled model means."""
+    name, bundled = os.fspath(path), BUNDLED / f"{os.fspath(path)}.safetensors"
+    if Path(path).is_file():
+        yield Path(path)
+    elif name in NAMED_MODELS and bundled.is_file():
+        with importlib.resources.as_file(bundled) as file:
+            yield file
+    elif name in NAMED_MODELS:
+        raise FileNotFoundError(
+            f"{name}: no such file, and this release bundles no weights yet for the names it knows "
+            f"({', '.join(NAMED_MODELS)}); train a model with `{NAMED_MODELS[name]}`"
+        )
+    else:
+        raise FileNotFoundError(
+            f"{name}: no such file, nor the name of a bundled model ({', '.join(NAMED_MODELS)})"
+        )
+
+
+@contextlib.contextmanager
+def _explain_unreadable(file: Path) -> Iterator[None]:
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        yield
     except (safetensors.SafetensorError, OSError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+        raise ValueError(f"{file}: not a readable safetensors file ({error})") from error
+
+
+def _read_header(file: Path) -> dict[str, str]:
+    """The header of a file of this format, verified by its checksum."""
+    with _explain_unreadable(file), safetensors.safe_open(file, framework="numpy") as content:
+        header = content.metadata() or {}
     if header.get("format") != FORMAT:
-        raise ValueError(f"{path}: a safetensors file, but not one of {FORMAT}")
+        raise ValueError(f"{file}: a safetensors file, but not one of {FORMAT}")
     if header.get("format_version") != str(FORMAT_VERSION):
         raise ValueError(
-            f"{path}: format version {header.get('format_version')}, this release reads version {FORMAT_VERSION}"
+            f"{file}: format version {header.get('format_version')}, this release reads version {FORMAT_VERSION}"
         )
-    return header, arrays
+    if header_checksum(header) != header.get("sha256"):
+        raise ValueError(f"{file}: the header does not match its checksum; the file is damaged")
+    return header
 
 
-def _check_arrays(arrays: Mapping[str, np.ndarray], config: ODDNConfig, where: str) -> None:
-    model = ODDN(config)
-    expected = flatten_params(
+def _expected_arrays(model: Backbone) -> dict[str, jax.ShapeDtypeStruct]:
+    return flatten_params(
         jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))["params"]
     )
+
+
+def _check_arrays(
+    arrays: Mapping[str, np.ndarray], expected: Mapping[str, jax.ShapeDtypeStruct], where: str
+) -> None:
     for name in sorted(expected.keys() | arrays.keys()):
         if name not in arrays:
             raise ValueError(f"{where}: {name} is missing")
