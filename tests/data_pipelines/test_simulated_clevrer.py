@@ -81,6 +81,18 @@ def test_the_card_says_what_was_simulated(built):
     assert (summary.name, summary.version) == ("simulated_clevrer", build.VERSION)
 
 
+def test_every_video_of_six_objects_gives_a_clip_of_the_papers_kind(tmp_path):
+    options = dict(height=8, width=8, stride=4, num_train=1, num_validation=6, supersampling=1)
+    config = build.make_config("simulated_clevrer", "64x64_six_objects", **options)
+    path = build.build("simulated_clevrer", config, tmp_path, jobs=1, progress=False).path
+    (batch,) = loaders.evaluation_batches(
+        path, "validation", num_frames=10, stride=4, batch_size=9, selection="all_visible", num_objects=6
+    )
+    assert batch["video"].shape == (6, 10, 8, 8, 3)
+    assert (batch["object_id"] == np.arange(6)).all()
+    assert np.isfinite(batch["image_position"]).all()
+
+
 def test_sizes_of_the_splits_change_no_video(built, tmp_path):
     config = build.make_config(
         "simulated_clevrer", "quickstart", num_train=1, num_validation=1, num_frames=5, width=48, seed=SEED
