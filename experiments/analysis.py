@@ -46,16 +46,22 @@ def observe(model: oddn_jax.ODDN, params: Any, video: jax.Array) -> Observation:
     """
     observed = model.config.num_context_frames
 
-    def apply(*arguments, method, **options):
-        return model.apply({"params": params}, *arguments, method=method, **options)
+    def call(*arguments, **options):
+        return model.apply({"params": params}, *arguments, **options)
 
     deterministic = not model.config.sample_at_test
-    inference = apply(video, jax.random.key(0), deterministic=deterministic, method="infer")
+    inference = call(video, jax.random.key(0), deterministic=deterministic, method="infer")
     latents = inference.latents
-    distillation = apply(latents, method="distill")
-    interaction = apply(distillation.dynamics, latents[:, 1:], method="interact")
-    future = apply(latents[:, :observed], num_steps=video.shape[1] - observed, method="rollout")
+    distillation = call(latents, method="distill")
+    interaction = call(distillation.dynamics, latents[:, 1:], method="interact")
+    future = call(latents[:, :observed], num_steps=video.shape[1] - observed, method="rollout")
     return Observation(latents, inference.decoded, distillation, interaction, future)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="method")
+def apply(model: oddn_jax.ODDN, params: Any, *arguments: jax.Array, method: str) -> Any:
+    """Calls a method of the model, compiled."""
+    return model.apply({"params": params}, *arguments, method=method)
 
 
 def follow_slots(decoded: oddn_jax.Decoded) -> np.ndarray:

@@ -28,6 +28,7 @@ MARKERS = "osD^vPX*"  # of lines in charts: never colour alone
 LABEL_WIDTH, HEADER_HEIGHT, GAP = 128, 22, 4  # pixels
 TILE_HEIGHT = 96  # pixels, about; small images are enlarged by whole pixels
 PANEL_HEIGHT = 192  # pixels, about; of the frames of an animation
+THUMBNAIL = 96  # pixels, height of the pictures in a diagram
 FONT_SIZE = 13  # pixels
 MARK = (200, 0, 0)  # of what a picture points out
 
@@ -149,17 +150,16 @@ def render(figure) -> Image.Image:
 
 def plot_line(axes, x: Sequence[float], y: Sequence[float], color: int, label: str, **style) -> None:
     """Adds a line in a slot's colour and marker, outlined so that light colours stay visible on white."""
-    from matplotlib.patheffects import Normal, Stroke
-
+    style = {"linewidth": 1.8, "marker": MARKERS[color % len(MARKERS)], **style}
+    axes.plot(x, y, color="0.2", linewidth=style["linewidth"] + 1.2)
     axes.plot(
         x,
         y,
         color=np.array(slot_color(color)) / 255,
-        marker=style.pop("marker", MARKERS[color % len(MARKERS)]),
         markeredgecolor="0.2",
+        markeredgewidth=0.8,
         label=label,
-        path_effects=[Stroke(linewidth=3, foreground="0.2"), Normal()],
-        **{"linewidth": 1.8, **style},
+        **style,
     )
 
 
@@ -171,3 +171,44 @@ def label_axes(axes, x: str, y: str, title: str = "") -> None:
     axes.grid(color="0.85", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def stack(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures one below the other."""
+    canvas = Image.new(
+        "RGB", (max(image.width for image in images), sum(image.height for image in images)), "white"
+    )
+    top = 0
+    for image in images:
+        canvas.paste(image, (0, top))
+        top += image.height
+    return canvas
+
+
+def pixel_axes(width: int, height: int):
+    """Axes over a whole new figure, whose coordinates are pixels from the upper left corner."""
+    figure = new_figure(width, height)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.axis("off")
+    return axes
+
+
+def paste(
+    axes, frame: np.ndarray, left: float, top: float, color: tuple[int, int, int] | None = None
+) -> None:
+    """Draws a frame THUMBNAIL pixels high, framed in a colour."""
+    width = THUMBNAIL * frame.shape[1] / frame.shape[0]
+    right, bottom = left + width, top + THUMBNAIL
+    axes.imshow(
+        np.clip(frame, 0, 1), extent=(left, right, bottom, top), interpolation="nearest", aspect="auto"
+    )
+    edge = "0.6" if color is None else np.array(color) / 255
+    axes.plot(
+        [left, right, right, left, left],
+        [top, top, bottom, bottom, top],
+        color=edge,
+        lw=1 if color is None else 3,
+    )

@@ -211,12 +211,12 @@ def tiny():
     model = oddn_jax.ODDN(get_config().model)
     params = model.init(jax.random.key(0), method="initialize_parameters")["params"]
     video = np.random.default_rng(0).random((2, 4, 16, 16, 3)).astype("f4")
-    return model, params, video, jax.device_get(analysis.observe(model, params, video))
+    return model, params, jax.device_get(analysis.observe(model, params, video))
 
 
 def test_an_observation_is_what_the_methods_say(tiny):
     """The rollout goes on with the slots of the observed frames, whatever their order."""
-    model, params, video, seen = tiny
+    model, params, seen = tiny
 
     def apply(*arguments, method):
         return model.apply({"params": params}, *map(jnp.asarray, arguments), method=method)

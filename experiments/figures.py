@@ -1,0 +1,230 @@
+"""Draws the paper's figures of a trained model, and report.html with all of them and the metrics.
+
+python -m experiments.figures --run=runs/quickstart
+"""
+
+import argparse
+import json
+import pathlib
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from experiments import analysis, command_line, plates
+from experiments.drawing import save_gif, save_png
+from experiments.logs import say
+from experiments.observations import (
+    BATCH_SIZE,
+    Clip,
+    Source,
+    find_clips,
+    find_collision,
+    find_mover,
+    look,
+    observed_clips,
+)
+from experiments.report import Picture, learning_curves, write_report
+from experiments.trained import Trained, add_arguments, open_trained
+
+TRAVERSAL_STEPS = np.linspace(-2, 2, 5)  # standard deviations
+# The names of metrics.json, and ours.
+ERROR_CURVES = {
+    "predicted_mse": "ODDN",
+    "copy_last_mse": "copy of the last seen frame",
+    "mean_frame_mse": "mean training frame",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_arguments(parser)
+    parser.add_argument("--data", metavar="NAME/CONFIG", help="a data set (default: the one trained on)")
+    parser.add_argument("--data_dir", help="where built data sets lie (default: as in training)")
+    parser.add_argument("--split", help="default: the one that training validated on")
+    parser.add_argument("--num_clips", type=int, default=2, help="clips drawn (default: 2)")
+    parser.add_argument(
+        "--num_scored_clips",
+        type=int,
+        default=32,
+        help="clips behind the error curve, where metrics.json has none (default: 32)",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", type=pathlib.Path, help="for figures/ and report.html (default: the run)"
+    )
+
+
+def main(options: argparse.Namespace) -> None:
+    """Draws, and writes the report last."""
+    if min(options.num_clips, options.num_scored_clips) < 1:
+        raise ValueError("--num_clips and --num_scored_clips must be at least 1")
+    trained = open_trained(options.run, options.export, options.step)
+    source = find_clips(trained, options)
+    run = pathlib.Path(trained.name)
+    output = options.output or (run if run.is_dir() else pathlib.Path("runs", f"figures-{run.stem}"))
+    folder = output / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = read_metrics(output / "metrics.json", run / "metrics.json", run.with_suffix(".metrics.json"))
+
+    say("looking at the clips (the first ones take longest: the model is compiled)")
+    clips, errors, spread = look(trained, source, options.num_clips, options.num_scored_clips)
+    say("drawing")
+    pictures = []
+    for number, clip in enumerate(clips):
+        pictures += draw_clip(clip, folder, number)
+    pictures += [
+        draw_errors(trained, source, errors, metrics, folder),
+        draw_relation(trained, source, clips, folder),
+        *draw_dynamics(trained, clips, spread, folder),
+        *filter(None, [learning_curves(run, folder)]),
+    ]
+    facts = {
+        "model": trained.name,
+        "trained on": None if trained.data is None else f"{trained.data.name}/{trained.data.config}",
+        "shown": f"{source.name}, split {source.split}, every {source.stride}. source frame",
+        "simulated": source.simulated,
+        **{name: trained.provenance.get(name) for name in ("step", "seed", "commit", "devices", "packages")},
+    }
+    write_report(output / "report.html", facts, pictures, metrics)
+    print(f"{len(pictures)} figures in {folder}\nthe report: {output / 'report.html'}")
+
+
+def read_metrics(*paths: pathlib.Path) -> dict[str, Any]:
+    """Reads the first of some files that is there, as evaluate.py writes it; nothing where none can be read."""
+    for path in paths:
+        try:
+            return dict(json.loads(path.read_text()))
+        except OSError:
+            continue
+        except (ValueError, TypeError):
+            say(f"going on without {path}, which is broken")
+    return {}
+
+
+def draw_clip(clip: Clip, folder: pathlib.Path, number: int) -> list[Picture]:
+    """Figures 3 and 8, and 4 to 6."""
+    video, decoded, future = clip.batch["video"], clip.seen.decoded, clip.seen.future.decoded
+    truth = clip.batch["segmentation"] if clip.batch["has_segmentation"] else None
+    observed = len(video) - len(future.reconstruction)
+    prediction, decomposition = f"prediction_clip_{number:02}", f"decomposition_clip_{number:02}"
+    return [
+        Picture(
+            f"Prediction, clip {number + 1} (paper: Figures 3 and 8)",
+            f"The model sees the first {observed} frames and predicts the other {len(future.reconstruction)}.",
+            f"Rows of {len(video)} frames: truth, predicted frames, their segmentation, their error.",
+            (
+                save_png(plates.prediction_strip(video, future), folder / f"{prediction}.png"),
+                save_gif(plates.prediction_frames(video, future), folder / f"{prediction}.gif"),
+            ),
+        ),
+        Picture(
+            f"Decomposition, clip {number + 1} (paper: Figures 4 to 6)",
+            "Each frame is taken apart on its own; slots are matched between frames afterwards, by the overlap of "
+            "their masks and by their colours.",
+            "Rows of frames: input, reconstruction, segmentation, and the mask and the picture of each slot.",
+            (
+                save_png(plates.decomposition_strip(video, decoded, truth), folder / f"{decomposition}.png"),
+                save_gif(plates.decomposition_frames(video, decoded), folder / f"{decomposition}.gif"),
+            ),
+        ),
+    ]
+
+
+def draw_errors(
+    trained: Trained,
+    source: Source,
+    errors: dict[str, np.ndarray],
+    metrics: dict[str, Any],
+    folder: pathlib.Path,
+) -> Picture:
+    """Figure 7: from metrics.json where it is about this model and data, else from the errors f32[n s] of n clips."""
+    scores, num_clips = metrics.get("metrics", {}), len(errors["ODDN"])
+    curves = {
+        name: (values.mean(0), values.std(0, ddof=1) / num_clips**0.5 if num_clips > 1 else 0 * values[0])
+        for name, values in errors.items()
+    }
+    measured = (metrics.get("step"), metrics.get("data"), metrics.get("split"))
+    if measured == (trained.provenance.get("step"), source.name, source.split) and "predicted_mse" in scores:
+        num_clips = scores["predicted_mse"]["n"]
+        curves = {
+            name: (scores[key]["mean"], scores[key]["standard_error"] or np.zeros(len(scores[key]["mean"])))
+            for key, name in ERROR_CURVES.items()
+            if key in scores
+        }
+    values = "; ".join(f"{name}: {', '.join(f'{x:.4f}' for x in mean)}" for name, (mean, _) in curves.items())
+    return Picture(
+        "Prediction error (paper: Figure 7)",
+        f"Mean squared error of each predicted frame over {num_clips} clips. {values}.",
+        f"Line chart of the error over the predicted frame. {values}.",
+        (save_png(plates.error_chart(curves), folder / "prediction_error.png"),),
+    )
+
+
+def draw_relation(trained: Trained, source: Source, clips: list[Clip], folder: pathlib.Path) -> Picture:
+    """Figure 9, of the first clip with a collision after the observed frames; of any clip where there is none."""
+    try:
+        clips = list(observed_clips(trained, source, BATCH_SIZE, selection="collision"))
+    except ValueError:  # no collisions in these data
+        clips = clips[:1]
+    found = [find_collision(source, clip) for clip in clips]
+    number = next((n for n, collision in enumerate(found) if collision.frame is not None), 0)
+    clip, (pair, frame, reason) = clips[number], found[number]
+    video, seen = clip.batch["video"], clip.seen
+    series = analysis.pair_series(seen.interaction.pair_attention, pair)
+    peak = f"The attention of slots {pair[0] + 1} and {pair[1] + 1} peaks at t = {series.argmax() + 2}."
+    return Picture(
+        "Relation attention (paper: Figure 9)",
+        f"How much every slot acts on each of two, from the second frame on. {reason} {peak}",
+        f"Frames of a clip, and below them two line charts of attention over time. {reason} {peak}",
+        (
+            save_png(plates.relation_chart(video, seen, pair, frame), folder / "relation_attention.png"),
+            save_gif(
+                plates.relation_frames(video, seen.decoded, pair, series, frame),
+                folder / "relation_attention.gif",
+            ),
+        ),
+    )
+
+
+def draw_dynamics(
+    trained: Trained, clips: list[Clip], spread: np.ndarray, folder: pathlib.Path
+) -> list[Picture]:
+    """Figure 10 a to c."""
+    clip, frame, slot, reason = find_mover(clips)
+    seen = clip.seen
+    dynamics, latents = seen.interaction.updated_dynamics[frame - 1], seen.latents[frame]
+    apply = partial(analysis.apply, trained.model, trained.params)
+    predict, decode = (partial(apply, method=method) for method in ("predict_latents", "decode"))
+    values = dynamics[slot][:, None] + spread[:, None] * TRAVERSAL_STEPS
+    traversal = analysis.traverse(predict, decode, latents, dynamics, slot, values.astype(np.float32))
+    speeds = "; ".join(
+        f"dimension {d + 1}: x {x:+.3f}, y {y:+.3f}" for d, (x, y) in enumerate(traversal.velocity)
+    )
+    return [
+        Picture(
+            "Attention of the distillation (paper: Figure 10 a, b)",
+            f"Where slot {slot + 1} of t = {frame + 1} looks when its dynamics are distilled: wider and darker lines "
+            "mean more attention; what lacks to 100 % goes to slots of its own frame. Below, the same for all slots. "
+            f"{reason}",
+            "Two rows of slots joined by lines, and a table of attention in per cent.",
+            (
+                save_png(
+                    plates.match_chart(clip.batch["video"], seen, frame, slot),
+                    folder / "dynamics_attention.png",
+                ),
+            ),
+        ),
+        Picture(
+            "What the dynamics dimensions mean (paper: Figure 10 c)",
+            f"One dimension of slot {slot + 1}'s dynamics is varied by up to two standard deviations around its value; "
+            f"the crosses are the centre of the slot's mask. Its velocity, in pixels per frame and unit: {speeds}.",
+            f"Rows of predicted frames, one for each dynamics dimension, and an arrow for its velocity. {speeds}.",
+            (
+                save_png(plates.traversal_chart(traversal, slot), folder / "dynamics_traversal.png"),
+                save_gif(plates.traversal_frames(traversal, slot), folder / "dynamics_traversal.gif"),
+            ),
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    command_line.run_tool(main, arguments)
