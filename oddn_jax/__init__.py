@@ -19,6 +19,7 @@ from oddn_jax.export import load, read_provenance, save
 from oddn_jax.inference import Inference
 from oddn_jax.model import ODDN, Outputs, Prediction, Rollout
 from oddn_jax.relation import Interaction
+from oddn_jax.serialized import serialize_functions
 from oddn_jax.version import __version__
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "metrics",
     "read_provenance",
     "save",
+    "serialize_functions",
 ]
