@@ -23,7 +23,11 @@ MEASURED = (
     "commit",
     "command",
 )
-CURVES = {"loss": "nats per clip", "mse": "pixels in [0, 1]", "mse_predicted": "pixels in [0, 1]"}
+CURVES = {
+    "loss": "nats per clip",
+    "mse": "squared error in [0, 1]",
+    "mse_predicted": "squared error in [0, 1]",
+}
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fdfdfc; --soft: #5c5c5c; --line: #d8d8d4; --card: #f3f3ef; }
 @media (prefers-color-scheme: dark) {
@@ -133,7 +137,8 @@ def learning_curves(workdir: pathlib.Path, folder: pathlib.Path) -> Picture | No
         for split, color in (("train", 1), ("valid", 5)):
             points = [(row["step"], row[name]) for row in rows if row["split"] == split and name in row]
             if points:
-                plot_line(axes, *zip(*points), color, split, markersize=4)
+                style = {"markersize": 4} if len(points) <= 60 else {"marker": ""}
+                plot_line(axes, *zip(*points), color, split, **style)
         label_axes(axes, "training step" if name == names[-1] else "", CURVES[name], name)
         axes.legend(frameon=False)
     last = max(row["step"] for row in rows)
