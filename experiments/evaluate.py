@@ -29,9 +29,9 @@ from oddn_jax.lpips import lpips_weights
 
 NUM_FRAMES = 10
 SHOWN_RULES = {
-    "paper": "the first in which six objects are in view together, as in the paper",
+    "paper": "where six objects are first in view together, as in the paper",
     "first": "the beginning of each video",
-    "collision": "the first of each video with a collision from its third frame on",
+    "collision": "of each video, the first with a collision from its third frame on",
 }
 METRICS = {
     "mse": ("MSE", 1, ".6f"),
@@ -75,7 +75,7 @@ def main(options: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError, ValueError: the model, the data or an option is unusable.
     """
-    for name in ("limit", "stride", "batch_size"):
+    for name in ("num_frames", "limit", "stride", "batch_size"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, not {value}")
@@ -207,8 +207,8 @@ def table(record: dict[str, Any], long_range: bool) -> str:
     simulated = ", *simulated*" if record["simulated"] else ""
     lines = [
         f"{record['model']}, step {record['step']}, seed {record['seed']}",
-        f"data: {record['data']}{simulated}, {record['split']}",
-        f"clips: {record['num_clips']} of {record['num_frames']} frames, {record['stride']} source frames apart, "
+        f"{record['data']}{simulated}, {record['split']}",
+        f"{record['num_clips']} clips of {record['num_frames']} frames, {record['stride']} source frames apart: "
         f"{SHOWN_RULES[record['clips']]} (--clips={record['clips']})",
         "",
         f"{'decomposition':<16}{'mean':>10}   {'standard error':<16}{paper.LABEL}, {row}",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import oddn_jax
+from data_pipelines import build
 from experiments import checkpoints, command_line, evaluate, paper, runs, trained
 from tests.experiments.tiny import DATA_NAME, get_config
 
@@ -39,7 +40,9 @@ def test_a_run_again_and_its_export_have_the_same_scores(workdir, run_program, t
     code, output = run_program("-m", "experiments.evaluate", f"--run={workdir}", "--batch_size=3")
     assert code == 0, output
     assert "simulated_clevrer" in output and "*simulated*" in output and paper.LABEL in output
-    assert "8 of 10 frames, 4 source frames apart, the beginning of each video (--clips=first)" in output
+    assert (
+        "8 clips of 10 frames, 4 source frames apart: the beginning of each video (--clips=first)" in output
+    )
     (quoted,) = (line for line in output.splitlines() if line.startswith("F-ARI"))
     assert quoted.endswith("95.63")
     record = json.loads((workdir / "metrics.json").read_text())
@@ -79,10 +82,23 @@ def test_shorter_clips_hold_fewer_predicted_frames(workdir, tmp_path, capsys):
     assert run_evaluate(*arguments) == 0
     output = capsys.readouterr().out
     assert "prediction of 3 frames from 2, as many as these clips hold" in output
-    assert ", train\n" in output and "2 of 5 frames, 8 source frames apart" in output
+    assert ", train\n" in output and "2 clips of 5 frames, 8 source frames apart" in output
     (dynamics,) = (line for line in output.splitlines() if line.startswith("dynamics"))
     assert dynamics.endswith("R2 - (x -, y -)")  # four frames in either half are too few
     assert json.loads((tmp_path / "short.json").read_text())["metrics"]["dynamics_r2"]["mean"] is None
+
+
+def test_the_papers_clips_are_taken_where_there_are_some(workdir, data_dir, tmp_path, capsys):
+    options = dict(height=16, width=16, stride=4, num_train=1, num_validation=2, supersampling=1)
+    config = build.make_config("simulated_clevrer", "64x64_six_objects", **options)
+    build.build("simulated_clevrer", config, data_dir, jobs=1, progress=False)
+    output = tmp_path / "six.json"
+    data = f"--data=simulated_clevrer/{config.name}"
+    assert run_evaluate(f"--run={workdir}", data, "--batch_size=2", f"--output={output}") == 0
+    record = json.loads(output.read_text())
+    assert (record["clips"], record["num_clips"], record["num_frames"]) == ("paper", 2, 10)
+    assert record["trained"]["data"]["config"] == DATA_NAME != record["data"]
+    assert "2 clips of 10 frames" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -104,6 +120,7 @@ def test_shorter_clips_hold_fewer_predicted_frames(workdir, tmp_path, capsys):
         (["--num_frames=11"], "too short for clips of 11 frames"),
         (["--stride=3"], "no positive multiple of 4"),
         (["--batch_size=0"], "--batch_size must be at least 1"),
+        (["--num_frames=0"], "--num_frames must be at least 1"),
         (["--output=nowhere/metrics.json"], "no folder nowhere"),
         (["--export=nowhere.safetensors"], "nowhere.safetensors"),
         (["--export=EXPORT"], "damaged.safetensors"),
