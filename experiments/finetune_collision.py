@@ -1,11 +1,17 @@
-"""Fine-tunes a pre-trained ODDN on clips with collisions, CLEVRER-collision.
+r"""Fine-tunes a pre-trained ODDN on clips with collisions, CLEVRER-collision.
 
 Without arguments: goes on from the quickstart of clevrer_pretrain, runs/quickstart. The paper's second stage:
 
     python -m experiments.finetune_collision --config=experiments/configs/clevrer_collision.py:prediction
 
 The parameters, the model's options and the data are those of the pre-training run, `--config.init_from`; the optimiser
-starts afresh. The same command again goes on from the last checkpoint.
+starts afresh. How far training predicts (`student_forcing_depth`, `long_range_steps`) is this stage's own: a plain run
+can go on as ODDN-l,
+
+    python -m experiments.finetune_collision --config.init_from=RUN \
+        --config=experiments/configs/clevrer_collision.py:prediction,long_range
+
+The same command again goes on from the last checkpoint.
 """
 
 import dataclasses
@@ -21,8 +27,10 @@ from experiments.logs import say
 from experiments.train import fit_and_draw
 
 QUICKSTART = f"{pathlib.Path(__file__).parent / 'configs' / 'clevrer_collision.py'}:quickstart"
-# Model options that only say how it is computed: they may differ between the stages.
+# Model options that change neither the parameters nor what the model infers and predicts: how it is computed may be
+# overridden, what training predicts is the stage's own.
 FREE = ("compute_dtype", "remat", "unroll")
+STAGE = ("student_forcing_depth", "long_range_steps")
 
 
 def main(config: TrainConfig, workdir: pathlib.Path) -> None:
@@ -68,17 +76,24 @@ def continue_pretraining(config: TrainConfig, overridden: Collection[str] = ()) 
     asked = _asked_for(config.model, "model.", overridden)
     for option, wanted in asked.items():
         held = getattr(model, option)
-        if wanted != held and option not in FREE:
+        if wanted != held and option not in FREE + STAGE:
             raise ValueError(
                 f"--config.model.{option}={wanted} contradicts {source}, whose model has {held}: leave it out, "
                 "or pre-train such a model"
             )
-    model = dataclasses.replace(model, **asked)
+    before, model = (
+        model,
+        dataclasses.replace(model, **({option: getattr(config.model, option) for option in STAGE} | asked)),
+    )
     asked = _asked_for(config.data, "data.", overridden)
     data = dataclasses.replace(data, **{"clips": config.data.clips, **asked})
     for option in (field.name for field in dataclasses.fields(model)):
         if getattr(model, option) != getattr(config.model, option):
             say(f"config.model.{option} is {getattr(model, option)!r}, as in {source}")
+        elif getattr(model, option) != getattr(before, option):
+            say(
+                f"config.model.{option} is {getattr(model, option)!r}, in {source} it was {getattr(before, option)!r}"
+            )
     return dataclasses.replace(config, model=model, data=data)
 
 

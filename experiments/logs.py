@@ -1,28 +1,22 @@
 """What a run says: metrics.jsonl and TensorBoard for programs, a progress bar or plain lines for people."""
 
+import contextlib
 import json
 import os
 import pathlib
+import socket
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
 import tqdm
 from PIL import Image
-
-# What people see of a step; metrics.jsonl and TensorBoard hold everything.
-HEADLINES = (
-    "loss",
-    "mse",
-    "mse_predicted",
-    "mse_copy_last",
-    "mask_entropy",
-    "slot_usage",
-    "gradient_norm",
-    "images_per_second",
-)
+from tensorboardX import summary
+from tensorboardX.proto import event_pb2
+from tensorboardX.record_writer import RecordWriter
 
 
 def say(text: str) -> None:
@@ -43,9 +37,7 @@ class MetricLog:
         if is_first:
             _drop_after(workdir / "metrics.jsonl", start_step)
             self._file = open(workdir / "metrics.jsonl", "a", buffering=1)
-            self._tensorboard = tensorboardX.SummaryWriter(
-                str(workdir / "tensorboard"), purge_step=start_step + 1
-            )
+            self._tensorboard = _TensorBoard(workdir, later_than=start_step)
         self._bar = tqdm.tqdm(
             total=num_steps,
             initial=start_step,
@@ -71,32 +63,82 @@ class MetricLog:
         if self._file is None:
             return
         self._file.write(json.dumps({"step": step, "split": split, **metrics}) + "\n")
-        for name, value in metrics.items():
-            self._tensorboard.add_scalar(f"{split}/{name}", value, step)
+        self._tensorboard.write(
+            step, [summary.scalar(f"{split}/{name}", value) for name, value in metrics.items()]
+        )
         left = "" if seconds_left is None else f", {_duration(seconds_left)} left"
         if split == "train" and not self._bar.disable:
             rate = metrics["images_per_second"]
             self._bar.set_postfix_str(f"loss {metrics['loss']:.5g}, {rate:.3g} images/s{left}")
         else:
-            values = ", ".join(f"{name} {metrics[name]:.4g}" for name in HEADLINES if name in metrics)
-            say(f"{split} step {step}/{self._num_steps}: {values}{left}")
+            say(f"{split} step {step}/{self._num_steps}: {summarize(metrics)}{left}")
 
     def close(self) -> None:
         """Ends the bar and closes the files."""
-        self._bar.close()
-        if self._file is not None:
-            self._file.close()
-            self._tensorboard.close()
+        with contextlib.ExitStack() as stack:  # closes all, even where one cannot write its last bytes
+            for part in (self._bar, self._file, self._tensorboard):
+                if part is not None:
+                    stack.callback(part.close)
+
+
+def summarize(metrics: Mapping[str, float]) -> str:
+    """The metrics as people read them, on one line; losses and KL in nats per clip, each slot's KL per frame."""
+    terms = ", ".join(f"{name} {metrics[name]:.5g}" for name in ("reconstruction", "prediction", "kl"))
+    slot_kl = (metrics[name] for name in sorted(metrics) if name.startswith("slot_kl_"))
+    parts = [
+        f"loss {metrics['loss']:.5g} nats ({terms})",
+        f"mse {metrics['mse']:.3g}, predicted {metrics['mse_predicted']:.3g}, copied {metrics['mse_copy_last']:.3g}",
+        f"mask entropy {metrics['mask_entropy']:.3f}",
+        f"{metrics['slot_usage']:.2g} slots used, KL of each {'/'.join(f'{kl:.3g}' for kl in slot_kl)}",
+    ]
+    if "gradient_norm" in metrics:
+        parts.append(f"gradient norm {metrics['gradient_norm']:.3g}")
+    if "images_per_second" in metrics:
+        waiting = f"{metrics['data_wait_share']:.0%} waiting for data"
+        parts.append(f"{metrics['images_per_second']:.3g} images/s, {waiting}")
+    return ", ".join(parts)
 
 
 def write_pictures(workdir: pathlib.Path, step: int, paths: Sequence[pathlib.Path]) -> None:
     """Shows pictures in TensorBoard, by the names of their files."""
+    pictures = []
+    for path in paths:
+        with Image.open(path) as picture:
+            pictures.append(summary.image(path.stem, np.asarray(picture), dataformats="HWC"))
     # A suffix, because writers opened within a second would write to one file.
-    suffix = f".figures_{step}"
-    with tensorboardX.SummaryWriter(str(workdir / "tensorboard"), filename_suffix=suffix) as tensorboard:
-        for path in paths:
-            with Image.open(path) as picture:
-                tensorboard.add_image(path.stem, np.asarray(picture), step, dataformats="HWC")
+    with contextlib.closing(_TensorBoard(workdir, suffix=f".figures_{step}")) as tensorboard:
+        tensorboard.write(step, pictures)
+
+
+class _TensorBoard:
+    """An event file, written by the calling thread: on a full disk that is where the error belongs.
+
+    tensorboardX's own SummaryWriter writes in a thread of its own, whose error nobody can catch.
+    """
+
+    def __init__(self, workdir: pathlib.Path, *, suffix: str = "", later_than: int | None = None):
+        """Opens a file; events of steps after `later_than` in older files are no longer shown."""
+        folder = workdir / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}{suffix}"
+        self._records = RecordWriter(str(folder / name))
+        self._write(file_version="brain.Event:2")
+        if later_than is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._write(step=later_than + 1, session_log=start)
+
+    def write(self, step: int, summaries: Iterable[Any]) -> None:
+        """Writes the summaries of a step."""
+        for entry in summaries:
+            self._write(step=step, summary=entry)
+        self._records.flush()
+
+    def _write(self, **fields: Any) -> None:
+        self._records.write(event_pb2.Event(wall_time=time.time(), **fields).SerializeToString())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._records.close()
 
 
 def _drop_after(path: pathlib.Path, step: int) -> None:

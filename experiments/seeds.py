@@ -3,9 +3,10 @@
     python -m experiments.seeds --config=experiments/configs/clevrer.py:prediction --num_seeds=5
 
 The run of seed N is WORKDIR/seed_N; the seeds count up from `--config.seed`. Without arguments: three quickstarts.
-Where `--config.init_from` is such a set of seeds, each run starts from its own. A table goes to stdout and to
-WORKDIR/seeds.json. It marks the seed with the lowest validation loss, which needs no labels; publish all of them. The
-same command again goes on where it stopped.
+Where `--config.init_from` is such a set of seeds, each run starts from its own; a fine-tuning on collisions takes the
+model and the data from there, as finetune_collision does. A table goes to stdout and to WORKDIR/seeds.json. It marks
+the seed with the lowest validation loss, which needs no labels; publish all of them. The same command again goes on
+where it stopped.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ import jax
 
 from experiments import clevrer_pretrain, command_line, runs
 from experiments.config import TrainConfig
+from experiments.finetune_collision import continue_pretraining
 from experiments.logs import say
 from experiments.train import fit
 
@@ -38,7 +40,10 @@ def main(config: TrainConfig, workdir: pathlib.Path, num_seeds: int) -> None:
         folder = workdir / f"seed_{seed}"
         say(f"seed {seed}: {folder}")
         try:
-            fit(config_of_seed(config, seed), folder)
+            of_seed = config_of_seed(config, seed)
+            if of_seed.init_from and of_seed.data.clips == "collision":
+                of_seed = continue_pretraining(of_seed, command_line.overridden_options())
+            fit(of_seed, folder)
         except FloatingPointError as error:
             stopped[seed] = str(error)
             say(f"seed {seed} stopped: {error}")

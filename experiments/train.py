@@ -1,6 +1,7 @@
 """The training loop, top down: evaluate if due, save if due, draw if due, take the batch, step, log if due."""
 
 import contextlib
+import errno
 import pathlib
 import signal
 import time
@@ -35,6 +36,7 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
     dataset_dir = processes.first_then_others(lambda: open_run(config, workdir))
     mesh, optimizer = steps.make_mesh(), steps.make_optimizer(config)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(explain_full_disk(workdir))
         manager = stack.enter_context(checkpoints.open_manager(workdir, config.keep_checkpoints))
         state = starting_state(config, optimizer, mesh, manager)
         step = start = int(state.step)
@@ -109,9 +111,11 @@ def open_run(config: TrainConfig, workdir: pathlib.Path) -> pathlib.Path:
         ValueError, FileNotFoundError: as `fit`.
     """
     check(config, jax.device_count())
-    dataset_dir = datasets.prepare(config)
-    for change in runs.open_run(workdir, config):
-        say(f"going on although {change}")
+    with explain_full_disk(config.data.data_dir):
+        dataset_dir = datasets.prepare(config)
+    with explain_full_disk(workdir):
+        for change in runs.open_run(workdir, config):
+            say(f"going on although {change}")
     return dataset_dir
 
 
@@ -126,7 +130,8 @@ def fit_and_draw(config: TrainConfig, workdir: str | pathlib.Path, next_steps: s
     step, workdir = int(state.step), pathlib.Path(workdir)
     if not strips.written(workdir, step):
         say("drawing what the model sees")
-        strips.write(config, state.params, step, datasets.prepare(config), workdir)
+        with explain_full_disk(workdir):
+            strips.write(config, state.params, step, datasets.prepare(config), workdir)
     print(
         f"trained {step} steps on {config.data.name}/{config.data.config}\n"
         f"  {workdir}/figures        input, reconstruction, slots and predicted frames\n"
@@ -279,6 +284,19 @@ def catch_signals() -> Iterator[list[int]]:
     finally:
         for number, action in before.items():
             signal.signal(number, action)
+
+
+@contextlib.contextmanager
+def explain_full_disk(folder: str | pathlib.Path) -> Iterator[None]:
+    """Names the folder when its disk runs full: the system's own message does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            f"the disk of {folder} is full: make room and give the same command again; checkpoints are whole or absent"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import struct
 
 import jax
 import numpy as np
 import pytest
+from tensorboardX.proto import event_pb2
 
 import oddn_jax
 from data_pipelines import build, loaders
@@ -187,9 +189,34 @@ def test_a_log_that_goes_on_tells_no_step_twice(tmp_path):
     lines = [json.dumps({"step": step, "split": "train", "loss": 1.0}) for step in (1, 2, 3)]
     (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 4, "spl']))
     log = MetricLog(tmp_path, 2, 10)
-    log.write(3, "valid", {"loss": 2.0, "reconstruction": 1.0, "kl": 0.5, "prediction": 0.5})
+    names = "reconstruction prediction kl mse mse_predicted mse_copy_last mask_entropy slot_usage slot_kl_1".split()
+    log.write(3, "valid", {"loss": 2.0} | dict.fromkeys(names, 0.5))
     log.close()
     assert [(row["step"], row["loss"]) for row in read_metrics(tmp_path)] == [(1, 1.0), (2, 1.0), (3, 2.0)]
+
+
+def test_tensorboard_shows_what_metrics_jsonl_holds(finished):
+    workdir, _ = finished
+    shown = {}
+    for path in sorted((workdir / "tensorboard").glob("events*")):
+        content, position = path.read_bytes(), 0
+        while position < len(content):  # TFRecord: length, its check sum, the record, its check sum
+            (length,) = struct.unpack_from("<Q", content, position)
+            event = event_pb2.Event.FromString(content[position + 12 : position + 12 + length])
+            position += 16 + length
+            shown |= {
+                (event.step, v.tag): v.simple_value for v in event.summary.value if v.tag.startswith("train")
+            }
+    held = {
+        (row["step"], f"train/{name}"): value
+        for row in read_metrics(workdir)
+        if row["split"] == "train"
+        for name, value in row.items()
+        if name not in ("step", "split")
+    }
+    assert len(held) > 10 and shown.keys() == held.keys()
+    for key, value in held.items():
+        assert shown[key] == pytest.approx(value, rel=1e-6), key
 
 
 def test_training_learns(config, tmp_path):

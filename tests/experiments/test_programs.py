@@ -1,5 +1,6 @@
 """The training programs one after the other, as people run them, and what fine-tuning takes from pre-training."""
 
+import dataclasses
 import json
 
 import jax
@@ -134,11 +135,13 @@ def continued(source, *arguments):
 def test_finetuning_takes_the_model_and_the_data(pretrained, capsys):
     source, before = pretrained
     config = continued(source)
-    assert config.model == before.model
+    # What training predicts is the stage's own, everything else as in the run before.
+    assert config.model == dataclasses.replace(before.model, student_forcing_depth=2)
     assert (config.data.data_dir, config.data.stride, config.data.clips) == ("elsewhere", 8, "collision")
     assert config.num_steps == get_config().num_steps
     said = capsys.readouterr().err
     assert f"config.model.num_slots is 5, as in {source}" in said
+    assert f"config.model.student_forcing_depth is 2, in {source} it was 1" in said
     assert f"WARNING: {source} is not finished, it holds 0 of 6 steps" in said
 
 
@@ -148,6 +151,15 @@ def test_finetuning_keeps_what_was_asked_for(pretrained):
     assert (config.data.data_dir, config.data.stride) == ("here", 8)
     assert (config.model.remat, config.model.num_slots) == ("step", 5)
     assert before.model.remat == "none"
+
+
+def test_a_plain_run_goes_on_as_oddn_l(pretrained):
+    source, before = pretrained
+    config = clevrer_collision.get_config("quickstart,long_range")
+    config.init_from = str(source)
+    model = continue_pretraining(config).model
+    assert (before.model.long_range_steps, model.long_range_steps) == (0, 6)
+    assert dataclasses.replace(model, long_range_steps=0, student_forcing_depth=1) == before.model
 
 
 def test_finetuning_refuses_another_model(pretrained):

@@ -47,3 +47,32 @@ def test_a_full_disk_is_one_line_and_loses_nothing_older(small_disk):
     enlarge()
     save_steps(folder, [step])
     assert_is_step(restore(folder)[0], step)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_during_a_run_is_one_line(small_disk, data_dir, run_program):
+    folder, enlarge = small_disk
+    command = (
+        *(
+            "-m",
+            "experiments.clevrer_pretrain",
+            "--config=tests/experiments/tiny.py",
+            f"--workdir={folder}/run",
+        ),
+        f"--config.data.data_dir={data_dir}",
+        *(
+            "--config.num_steps=2000",
+            "--config.log_every=1",
+            "--config.save_every=2000",
+            "--config.eval_every=2000",
+        ),
+    )
+    code, output = run_program(*command)
+    assert code == 2, output
+    assert output.splitlines()[-1].startswith(
+        f"clevrer_pretrain: the disk of {folder}/run is full: make room"
+    )
+    assert "Traceback" not in output and "Exception" not in output
+    enlarge()
+    code, output = run_program(*command[:-4], "--config.num_steps=3")
+    assert code == 0, output

@@ -70,6 +70,26 @@ def test_each_seed_starts_from_its_own(config, tmp_path):
     assert (seeds.config_of_seed(config, 4).seed, config.seed) == (4, 0)
 
 
+def test_seeds_of_the_second_stage_take_each_its_own_model(config, tmp_path, monkeypatch):
+    trained = []
+
+    def fit(config, workdir):
+        workdir.mkdir(parents=True)
+        trained.append(config)
+
+    monkeypatch.setattr(seeds, "fit", fit)
+    for seed, num_slots in ((0, 4), (1, 5)):
+        before = get_config()
+        before.model.num_slots, before.data.stride = num_slots, 8
+        runs.open_run(tmp_path / "before" / f"seed_{seed}", before)
+    config.init_from, config.data.clips = str(tmp_path / "before"), "collision"
+    seeds.main(config, tmp_path / "after", num_seeds=2)
+    assert [(c.model.num_slots, c.data.stride, c.data.clips) for c in trained] == [
+        (4, 8, "collision"),
+        (5, 8, "collision"),
+    ]
+
+
 def test_at_least_one_seed(config, tmp_path):
     with pytest.raises(ValueError, match="--num_seeds is 0"):
         seeds.main(config, tmp_path, num_seeds=0)
