@@ -80,7 +80,7 @@ def main(options: argparse.Namespace) -> None:
     facts = {
         "model": trained.name,
         "trained on": None if trained.data is None else f"{trained.data.name}/{trained.data.config}",
-        "shown": f"{source.name}, split {source.split}, every {source.stride}. source frame",
+        "shown": f"{source.name}, split {source.split}, stride {source.stride} source frames",
         "simulated": source.simulated,
         **{name: trained.provenance.get(name) for name in ("step", "seed", "commit", "devices", "packages")},
     }

@@ -137,13 +137,13 @@ def relation_chart(
     marked = () if collision_frame is None else (collision_frame,)
     headers = [f"t = {t + 1}" + (" touch" if t in marked else "") for t in range(num_frames)]
     strip = draw_rows(rows, headers, marked)
-    width, height = strip.width, 230
+    width, height = strip.width, 260
     charts = []
     for receiver in pair:
         figure = new_figure(width, height)
         figure.set_layout_engine("none")
         # As wide as the frames above, so that each point stands under its frame.
-        axes = figure.add_axes((LABEL_WIDTH / width, 0.22, 1 - (LABEL_WIDTH + GAP) / width, 0.64))
+        axes = figure.add_axes((LABEL_WIDTH / width, 0.19, 1 - (LABEL_WIDTH + GAP) / width, 0.58))
         for sender in range(num_slots):
             if sender != receiver:
                 attention = observation.interaction.pair_attention[:, receiver, sender]
@@ -161,8 +161,9 @@ def relation_chart(
         axes.set_xlim(0.5, num_frames + 0.5)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xticks(range(1, num_frames + 1))
-        label_axes(axes, "frame t", "attention", f"Attention on slot {receiver + 1}")
-        axes.legend(ncols=num_slots, fontsize=10, loc="lower right", bbox_to_anchor=(1, 0.97), frameon=False)
+        label_axes(axes, "frame t", "attention")
+        figure.text(LABEL_WIDTH / width, 0.93, f"Attention on slot {receiver + 1}", fontsize=11)
+        axes.legend(ncols=num_slots, loc="lower left", bbox_to_anchor=(0, 0.98), borderpad=0, frameon=False)
         charts.append(render(figure))
     return stack([strip, *charts])
 
@@ -194,7 +195,8 @@ def match_chart(video: np.ndarray, observation: Observation, frame: int, slot: i
     """
     attention = observation.distillation.match_attention[frame - 1]
     num_slots = len(attention)
-    pitch, left = THUMBNAIL + 16, LABEL_WIDTH + THUMBNAIL + 40
+    thumbnail = THUMBNAIL * video.shape[2] / video.shape[1]  # its width
+    pitch, left = round(thumbnail) + 16, LABEL_WIDTH + round(thumbnail) + 40
     width, height = left + num_slots * pitch + 10, 2 * THUMBNAIL + 150
     axes = pixel_axes(width, height)
     tops = (30, THUMBNAIL + 130)
@@ -203,9 +205,9 @@ def match_chart(video: np.ndarray, observation: Observation, frame: int, slot: i
         paste(axes, video[t], LABEL_WIDTH - 20, top)
         for k in range(num_slots):
             paste(axes, cut_out(observation.decoded, k)[t], left + k * pitch, top, slot_color(k))
-    x = left + slot * pitch + THUMBNAIL / 2
+    x = left + slot * pitch + thumbnail / 2
     for k in range(num_slots):
-        share, at = attention[slot, k], left + k * pitch + THUMBNAIL / 2
+        share, at = attention[slot, k], left + k * pitch + thumbnail / 2
         axes.plot(
             [x, at], [tops[1] - 6, tops[0] + THUMBNAIL + 24], color="0.15", lw=1 + 7 * share, alpha=0.15 + 0.85 * share
         )  # fmt: skip
@@ -236,9 +238,10 @@ def traversal_chart(traversal: Traversal, slot: int) -> Image.Image:
     """The next frame while one dynamics dimension of a slot varies (paper Figure 10 c), and the velocity it means."""
     num_dimensions, num_values = traversal.values.shape
     height, width = traversal.decoded.reconstruction.shape[-3:-1]
-    tile = THUMBNAIL + 12
-    left, top = 112, 34
-    axes = pixel_axes(left + (num_values + 1) * tile + 190, top + num_dimensions * (tile + 16) + 6)
+    thumbnail = THUMBNAIL * width / height  # its width
+    tile = round(thumbnail) + 12
+    left, top, pitch = 112, 34, THUMBNAIL + 28  # pitch: from row to row
+    axes = pixel_axes(left + (num_values + 1) * tile + 190, top + num_dimensions * pitch + 6)
     scale = THUMBNAIL / height
     longest = max(float(np.linalg.norm(traversal.velocity, axis=1).max()), 1e-9)
     axes.text(
@@ -246,7 +249,7 @@ def traversal_chart(traversal: Traversal, slot: int) -> Image.Image:
     )
     axes.text(left + (num_values + 0.5) * tile, 14, "velocity", ha="center", va="center")
     for d in range(num_dimensions):
-        y = top + d * (tile + 16)
+        y = top + d * pitch
         axes.text(8, y + THUMBNAIL / 2, f"dimension {d + 1}", va="center")
         for v, value in enumerate(traversal.values[d]):
             x = left + v * tile
@@ -255,7 +258,7 @@ def traversal_chart(traversal: Traversal, slot: int) -> Image.Image:
                 *(traversal.centroid[d, v] * scale + scale / 2 + (x, y)), "+", color=MARK_COLOR, ms=9, mew=1.8
             )
             axes.text(
-                x + THUMBNAIL * width / height / 2,
+                x + thumbnail / 2,
                 y + THUMBNAIL + 9,
                 f"{value:+.2f}",
                 ha="center",

@@ -48,7 +48,7 @@ img { display: block; max-width: none; height: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { white-space: nowrap; }
-td.number { text-align: right; white-space: nowrap; }
+td.number, tr:first-child th ~ th { text-align: right; white-space: nowrap; }
 tr:last-child > * { border-bottom: 0; }
 """
 
@@ -84,11 +84,6 @@ def page(facts: Mapping[str, Any], pictures: Sequence[Picture], metrics: Mapping
     facts = dict(facts)
     data = "simulated data" if facts.pop("simulated") else "real data"
     sections = [_section(picture) for picture in pictures]
-    table = "<p>Not measured yet: <code>python -m experiments.evaluate</code> does it.</p>"
-    if metrics:
-        told = {name: metrics[name] for name in MEASURED if metrics.get(name) is not None}
-        rows = [(name, *map(_number, values)) for name, values in measurements(metrics)]
-        table = f"<p>{html.escape(_text(told))}</p>" + _table(("metric", "mean", "standard error", "n"), rows)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -103,20 +98,41 @@ def page(facts: Mapping[str, Any], pictures: Sequence[Picture], metrics: Mapping
 <p><span class="data">{data}</span> Object Dynamics Distillation Network. A slot keeps its colour in a clip.</p>
 {_table(None, [(name, _text(value)) for name, value in facts.items()])}
 <h2>Metrics</h2>
-{table}
+{_metrics(metrics)}
 {"".join(sections)}
 </body>
 </html>
 """
 
 
-def measurements(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, tuple]]:
-    """All records with a "mean" in nested metrics: dotted name, (mean, standard error, n). Means may be lists."""
+def measurements(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All records with a "mean" in nested metrics, with their dotted names; means may be lists, or None."""
     for name, value in metrics.items():
         if isinstance(value, Mapping) and "mean" in value:
-            yield prefix + name, (value["mean"], value.get("standard_error"), value.get("n"))
+            yield prefix + name, value
         elif isinstance(value, Mapping):
-            yield from measurements(value, "" if name == "metrics" else f"{prefix}{name}.")
+            yield from measurements(value, f"{prefix}{name}.")
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    if not metrics:
+        return "<p>Not measured yet: <code>python -m experiments.evaluate</code> does it.</p>"
+    found = list(measurements(metrics.get("metrics", {})))
+    curves = [(name, *map(_number, x["mean"])) for name, x in found if isinstance(x["mean"], list)]
+    single = [
+        (name, *(_number(x.get(field)) for field in ("mean", "standard_error", "n")))
+        for name, x in found
+        if not isinstance(x["mean"], list)
+    ]
+    parts = [
+        _table(None, [(name, _text(metrics[name])) for name in MEASURED if metrics.get(name) is not None])
+    ]
+    if single:
+        parts.append(_table(("metric", "mean", "standard error", "n"), single))
+    if curves:
+        steps = range(1, max(map(len, curves)))
+        parts.append(_table(("predicted frame", *map(str, steps)), curves))
+    return "<br>".join(parts)
 
 
 def learning_curves(workdir: pathlib.Path, folder: pathlib.Path) -> Picture | None:
@@ -184,9 +200,7 @@ def _table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide"><table>\n{head}{body}</table></div>\n'
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, Sequence):
-        return ", ".join(map(_number, value))  # one for each predicted frame
+def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 

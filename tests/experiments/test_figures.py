@@ -2,7 +2,7 @@
 
 import argparse
 import base64
-import html.parser
+import html
 import io
 import json
 import re
@@ -17,7 +17,8 @@ import oddn_jax
 from experiments import checkpoints, command_line, figures, observations, runs
 from experiments.analysis import Observation
 from experiments.observations import Clip, Source
-from tests.experiments.test_analysis import discs
+from tests.experiments.discs import discs
+from tests.experiments.pages import Page
 from tests.experiments.untrained import write_run
 
 FILES = [
@@ -53,24 +54,6 @@ def drawn(run):
     figures.arguments(parser)
     figures.main(parser.parse_args([f"--run={run}", "--num_clips=1", "--num_scored_clips=5"]))
     return run
-
-
-class Page(html.parser.HTMLParser):
-    """The images and the text of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.images, self.links, self.text = [], [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        self.links += [attributes[name] for name in ("src", "href", "srcset") if name in attributes]
-        if tag == "img":
-            self.images.append(attributes)
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def test_all_figures_are_drawn(drawn):
