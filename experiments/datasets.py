@@ -4,32 +4,19 @@ import pathlib
 
 from data_pipelines import build, clips, loaders
 from data_pipelines.datasets import read_index
-from experiments.config import TrainConfig, longest_clip
+from experiments.config import DataConfig, TrainConfig, longest_clip
+from oddn_jax import ODDNConfig
 
 
 def prepare(config: TrainConfig) -> pathlib.Path:
-    """The folder of the run's data set, built first when it is simulated and missing (and kept for the next time).
+    """The folder of a run's data set, as `find` gives it, with clips to train on and to validate with.
 
     Raises:
-        FileNotFoundError: the data set is missing and needs raw videos; says which command builds it.
-        ValueError: its images or videos do not suit the config.
+        FileNotFoundError, ValueError: as `find`, or it has no such split or clips.
     """
-    data, model = config.data, config.model
-    path = build.dataset_path(data.name, data.config, data.data_dir)
-    if not build.is_built(data.name, data.config, data.data_dir):
-        if not data.name.startswith("simulated"):
-            raise FileNotFoundError(
-                f"no data set {path}: build it with `python -m data_pipelines.build {data.name}/{data.config} "
-                f"--data_dir={data.data_dir} --raw_dir=FOLDER_WITH_THE_RAW_VIDEOS`"
-            )
-        path = build.build(data.name, data.config, data.data_dir).path
-    build.verify(data.name, data.config, data.data_dir)
+    data = config.data
+    path = find(data, config.model)
     summary = loaders.dataset_summary(path)
-    if (summary.height, summary.width) != (model.image_height, model.image_width):
-        raise ValueError(
-            f"{path} holds images of {summary.height}x{summary.width}, config.model expects "
-            f"{model.image_height}x{model.image_width} (image_height, image_width)"
-        )
     for option, split in (("data", "train"), ("data.valid_split", data.valid_split)):
         if split not in summary.splits:
             raise ValueError(
@@ -42,6 +29,39 @@ def prepare(config: TrainConfig) -> pathlib.Path:
                 f"frame: too few for clips of {longest_clip(config)} frames{collision} at config.data.stride "
                 f"{data.stride}"
             )
+    return path
+
+
+def find(data: DataConfig, model: ODDNConfig) -> pathlib.Path:
+    """The folder of a data set for a model, built first when it is simulated and missing (and kept for the next time).
+
+    Raises:
+        FileNotFoundError: the data set is missing and needs raw videos; says which command builds it.
+        ValueError: there is no such data set, or its images do not suit the model.
+    """
+    path = build.dataset_path(data.name, data.config, data.data_dir)
+    size = (model.image_height, model.image_width)
+    if not build.is_built(data.name, data.config, data.data_dir):
+        if not data.name.startswith("simulated"):
+            raise FileNotFoundError(
+                f"no data set {path}: build it with `python -m data_pipelines.build {data.name}/{data.config} "
+                f"--data_dir={data.data_dir} --raw_dir=FOLDER_WITH_THE_RAW_VIDEOS`"
+            )
+        made = build.make_config(data.name, data.config)
+        if (made.height, made.width) != size:  # known before the hours that making it may take
+            raise ValueError(
+                f"{data.name}/{data.config} would be simulated with images of {made.height}x{made.width}, the model "
+                f"sees {size[0]}x{size[1]}: make it with `python -m data_pipelines.build {data.name}/{data.config} "
+                f"--height={size[0]} --width={size[1]} --data_dir={data.data_dir}` and use the name it gets"
+            )
+        path = build.build(data.name, data.config, data.data_dir).path
+    build.verify(data.name, data.config, data.data_dir)
+    summary = loaders.dataset_summary(path)
+    if (summary.height, summary.width) != size:
+        raise ValueError(
+            f"{path} holds images of {summary.height}x{summary.width}, the model sees {size[0]}x{size[1]} "
+            "(config.model.image_height, image_width)"
+        )
     return path
 
 

@@ -22,9 +22,8 @@ from typing import Any
 
 from data_pipelines import build, loaders
 from experiments import command_line, datasets, evaluation, paper, runs, trained
-from experiments.config import DataConfig, TrainConfig
+from experiments.config import DataConfig
 from experiments.evaluation import Clips
-from oddn_jax import ODDNConfig
 from oddn_jax.lpips import lpips_weights
 
 NUM_FRAMES = 10
@@ -84,10 +83,7 @@ def main(options: argparse.Namespace) -> None:
     output = output_path(options)
     data = choose_data(found, options)
     config = found.model.config
-    # What `prepare` asks of a data set beyond its images is for training; here `choose_clips` asks.
-    wanted = TrainConfig(model=config, data=dataclasses.replace(data, valid_split="train", clips="random"))
-    wanted.curriculum = ((1.0, 1),)
-    clips = choose_clips(datasets.prepare(wanted), data, config.num_context_frames, options)
+    clips = choose_clips(datasets.find(data, config), data, config.num_context_frames, options)
     num_predicted = min(config.num_rollout_steps, clips.num_frames - config.num_context_frames)
     scores = evaluation.evaluate(
         evaluation.oddn_look(found.model, num_predicted),
@@ -139,21 +135,7 @@ def choose_data(found: trained.Trained, options: argparse.Namespace) -> DataConf
         default = build.make_config(name)  # raises for a name that no builder has
         data = dataclasses.replace(data, name=name, config=config or default.name)
     changes = {name: getattr(options, name) for name in ("data_dir", "stride")}
-    data = dataclasses.replace(data, **{name: value for name, value in changes.items() if value is not None})
-    _check_before_simulating(data, found.model.config)
-    return data
-
-
-def _check_before_simulating(data: DataConfig, model: ODDNConfig) -> None:
-    """Refuses a data set of another size in front of the hours that making it may take."""
-    if data.name.startswith("simulated") and not build.is_built(data.name, data.config, data.data_dir):
-        made, size = build.make_config(data.name, data.config), (model.image_height, model.image_width)
-        if (made.height, made.width) != size:
-            raise ValueError(
-                f"{data.name}/{data.config} would be simulated with images of {made.height}x{made.width}, the model "
-                f"sees {size[0]}x{size[1]}: make it with `python -m data_pipelines.build {data.name}/{data.config} "
-                f"--height={size[0]} --width={size[1]} --data_dir={data.data_dir}` and give --data the name it gets"
-            )
+    return dataclasses.replace(data, **{name: value for name, value in changes.items() if value is not None})
 
 
 def choose_clips(

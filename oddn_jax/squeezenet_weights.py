@@ -18,7 +18,7 @@ PARTS = {"squeeze1x1": "squeeze", "expand1x1": "expand_1x1", "expand3x3": "expan
 ARRAY_CLASSES = {("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class ArrayUnpickler(pickle.Unpickler):
     """Reads arrays and plain containers; anything else in the file is refused, so that no code can run."""
 
     def find_class(self, module, name):
@@ -42,7 +42,7 @@ def imagenet_weights() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         )
     path = Path(package.origin).parent / "example_models" / "weights" / "squeezenet_weights.pkl"
     try:
-        layers = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        layers = ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
         weights = {"conv": tuple(layers["conv1"])}
         for ours, theirs in (("fire_0", "fire2"), ("fire_1", "fire3")):
             for part in ("squeeze1x1", "expand1x1", "expand3x3"):

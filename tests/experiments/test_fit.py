@@ -160,7 +160,7 @@ def test_the_reader_follows_the_curriculum_and_the_step(config):
 @pytest.mark.parametrize(
     "name, value, message",
     [
-        ("model.image_height", 32, "holds images of 16x16, config.model expects 32x16"),
+        ("model.image_height", 32, "holds images of 16x16, the model sees 32x16"),
         ("curriculum", ((1.0, 20),), "too few for clips of 20 frames"),
         ("batch_size", 16, "has 8 validation videos, fewer than config.batch_size 16"),
         ("data.stride", 3, "stride"),

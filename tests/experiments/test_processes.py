@@ -106,7 +106,7 @@ def test_wrong_input_is_told_once(start_pair, tmp_path):
     pair = start_pair("run", "--config.model.image_height=32")
     assert [process.wait(timeout=300) for process in pair] == [2, 2]
     first, other = (process.output.read_text() for process in pair)
-    assert first.count("holds images of 16x16, config.model expects 32x16") == 1 and other == ""
+    assert first.count("holds images of 16x16, the model sees 32x16") == 1 and other == ""
     assert not (tmp_path / "run").exists()
 
 

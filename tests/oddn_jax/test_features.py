@@ -11,7 +11,7 @@ import pytest
 from oddn_jax import ODDNConfig
 from oddn_jax.baselines import IODINE, params_from_torch
 from oddn_jax.features import FeatureStack, resize_for_squeezenet
-from oddn_jax.squeezenet_weights import _ArrayUnpickler
+from oddn_jax.squeezenet_weights import ArrayUnpickler
 
 
 def test_resize_is_floor_indexing():
@@ -126,4 +126,4 @@ def test_weight_files_cannot_run_code():
             return (print, ("executed",))
 
     with pytest.raises(pickle.UnpicklingError, match="print is not an array"):
-        _ArrayUnpickler(io.BytesIO(pickle.dumps(Evil()))).load()
+        ArrayUnpickler(io.BytesIO(pickle.dumps(Evil()))).load()
