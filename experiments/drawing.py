@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -98,16 +99,27 @@ def draw_rows(rows: Sequence[Row], headers: Sequence[str], marked: Collection[in
     return canvas
 
 
-def draw_panels(panels: Mapping[str, np.ndarray | None], title: str) -> Image.Image:
-    """Draws one frame of an animation: pictures f32[h w 3] side by side, each under its name; None is left white."""
+def draw_panels(
+    panels: Mapping[str, np.ndarray | None],
+    title: str,
+    colors: Mapping[str, tuple[int, int, int]] = MappingProxyType({}),
+) -> Image.Image:
+    """Draws one frame of an animation: pictures f32[h w 3] side by side, each under its name; None is left white.
+
+    Args:
+        colors: of patches beside names.
+    """
     images = [None if frame is None else to_image(frame, PANEL_HEIGHT) for frame in panels.values()]
     width, height = next(image.size for image in images if image is not None)
     canvas = Image.new("RGB", (len(images) * (width + GAP) + GAP, height + 2 * HEADER_HEIGHT + GAP), "white")
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=FONT_SIZE)
     pen.text((GAP, 3), title, "black", font)
     for column, (name, image) in enumerate(zip(panels, images)):
-        left = GAP + column * (width + GAP)
-        pen.text((left, HEADER_HEIGHT + 2), name, "black", font)
+        left, top = GAP + column * (width + GAP), HEADER_HEIGHT + 2
+        pen.text((left, top), name, "black", font)
+        if name in colors:
+            right = left + pen.textlength(name, font) + 8
+            pen.rectangle((right, top + 2, right + 12, top + 14), colors[name], "black")
         if image is not None:
             canvas.paste(image, (left, 2 * HEADER_HEIGHT))
     return canvas

@@ -86,6 +86,7 @@ def decomposition_frames(video: np.ndarray, decoded: oddn_jax.Decoded) -> list[I
             {"input": frame, "reconstruction": decoded.reconstruction[t], "segmentation": segmentation[t]}
             | {row.label: row.frames[t] for row in rows},
             f"t = {t + 1} of {len(video)}",
+            {row.label: row.color for row in rows},
         )
         for t, frame in enumerate(video)
     ]
@@ -177,11 +178,14 @@ def relation_frames(
 ) -> list[Image.Image]:
     """The same as an animation; `series` f32[t-1] is the pair's attention from the second frame on."""
     segmentation, frames = color_segmentation(decoded.slot_masks), []
+    rows = [slot_rows(decoded)[slot] for slot in pair]
     for t, frame in enumerate(video):
         title = f"t = {t + 1}" + (f", attention of the pair {series[t - 1]:.2f}" if t else "")
-        panels = {"input": frame, "segmentation": segmentation[t]}
-        panels |= {f"slot {slot + 1}": cut_out(decoded, slot)[t] for slot in pair}
-        frames.append(draw_panels(panels, title + (", they touch" if t == collision_frame else "")))
+        panels = {"input": frame, "segmentation": segmentation[t]} | {
+            row.label: row.frames[t] for row in rows
+        }
+        colors = {row.label: row.color for row in rows}
+        frames.append(draw_panels(panels, title + (", they touch" if t == collision_frame else ""), colors))
     return frames
 
 
