@@ -88,7 +88,9 @@ def main(options: argparse.Namespace) -> None:
         print(f"written: {picture}")
     print(f"written: {write_arrays(footage, seen, output / 'predictions.npz')}")
     if seen.future is None:
-        print("one frame shows no motion: nothing is predicted")
+        print(
+            "one frame shows no motion: nothing is predicted (of a short video --stride=1 takes more frames)"
+        )
 
 
 def open_model(name: str | None) -> Trained:
