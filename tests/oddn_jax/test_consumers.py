@@ -74,7 +74,7 @@ np.savez("outputs.npz", **{jax.tree_util.keystr(path, simple=True, separator="/"
 
 
 def serialize_functions(model, params):
-    """Without the checks of annotations: a symbolic axis is no `int`."""
+    """Without the checks of annotations, which cannot compare symbolic axes."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         return serialize(model, params)
