@@ -65,6 +65,19 @@ def find(data: DataConfig, model: ODDNConfig) -> pathlib.Path:
     return path
 
 
+def choose_split(path: pathlib.Path, data: DataConfig, wanted: str | None) -> str:
+    """The split that was asked for, or else the one to validate on, or what there is.
+
+    Raises:
+        ValueError: there is no such split.
+    """
+    splits = loaders.dataset_summary(path).splits
+    if wanted is not None and wanted not in splits:
+        raise ValueError(f"--split={wanted}: {path} has no such split, there are {', '.join(splits)}")
+    usual = (data.valid_split, "validation", "test", "train")
+    return wanted or next(name for name in usual if name in splits)
+
+
 def num_videos(config: TrainConfig, dataset_dir: pathlib.Path, split: str) -> int:
     """The videos of a split that give the run a clip at its longest; the others are left out."""
     index = read_index(dataset_dir)

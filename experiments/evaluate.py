@@ -20,7 +20,7 @@ import shlex
 import sys
 from typing import Any
 
-from data_pipelines import build, loaders
+from data_pipelines import loaders
 from experiments import command_line, datasets, evaluation, paper, runs, trained
 from experiments.config import DataConfig
 from experiments.evaluation import Clips
@@ -53,9 +53,7 @@ PREDICTORS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this program's options."""
     trained.add_arguments(parser)
-    parser.add_argument("--data", metavar="NAME/CONFIG", help="a data set (default: the model's own)")
-    parser.add_argument("--data_dir", help="where data sets lie (default: the run's, or data)")
-    parser.add_argument("--split", help="(default: validation, or test where there is none)")
+    trained.add_data_arguments(parser)
     parser.add_argument("--clips", choices=evaluation.RULES, help="(default: paper, or first without any)")
     parser.add_argument("--num_frames", type=int, help=f"frames of a clip (default: {NUM_FRAMES}, or all)")
     parser.add_argument("--limit", type=int, help="only the first so many clips (default: all; paper: 1000)")
@@ -81,7 +79,8 @@ def main(options: argparse.Namespace) -> None:
     found = trained.open_trained(options.run, options.export, options.step)
     weights = lpips_weights() if options.lpips else None
     output = output_path(options)
-    data = choose_data(found, options)
+    data = trained.choose_data(found, options)
+    data = dataclasses.replace(data, stride=options.stride or data.stride)
     config = found.model.config
     clips = choose_clips(datasets.find(data, config), data, config.num_context_frames, options)
     num_predicted = min(config.num_rollout_steps, clips.num_frames - config.num_context_frames)
@@ -119,25 +118,6 @@ def output_path(options: argparse.Namespace) -> pathlib.Path:
     return path
 
 
-def choose_data(found: trained.Trained, options: argparse.Namespace) -> DataConfig:
-    """The model's own data set, or that of the options.
-
-    Raises:
-        ValueError: there is no such data set, or none is named anywhere.
-    """
-    if options.data is None and found.data is None:
-        raise ValueError(
-            f"{found.name} does not say what it was trained on: name data with --data=NAME/CONFIG"
-        )
-    data = found.data or DataConfig()
-    if options.data is not None:
-        name, _, config = options.data.partition("/")
-        default = build.make_config(name)  # raises for a name that no builder has
-        data = dataclasses.replace(data, name=name, config=config or default.name)
-    changes = {name: getattr(options, name) for name in ("data_dir", "stride")}
-    return dataclasses.replace(data, **{name: value for name, value in changes.items() if value is not None})
-
-
 def choose_clips(
     dataset_dir: pathlib.Path, data: DataConfig, num_observed: int, options: argparse.Namespace
 ) -> Clips:
@@ -147,9 +127,7 @@ def choose_clips(
         ValueError: there are none, or none with a frame to predict.
     """
     summary = loaders.dataset_summary(dataset_dir)
-    split = options.split or next(
-        (name for name in (data.valid_split, "validation", "test") if name in summary.splits), "train"
-    )
+    split = datasets.choose_split(dataset_dir, data, options.split)
     num_frames = options.num_frames or min(NUM_FRAMES, datasets.frames_available(summary, data.stride))
     if num_frames <= num_observed:
         raise ValueError(

@@ -25,7 +25,7 @@ from experiments.observations import (
     observed_clips,
 )
 from experiments.report import Picture, learning_curves, write_report
-from experiments.trained import Trained, add_arguments, open_trained
+from experiments.trained import Trained, add_arguments, add_data_arguments, open_trained
 
 TRAVERSAL_STEPS = np.linspace(-2, 2, 5)  # standard deviations
 # The names of metrics.json, and ours.
@@ -38,9 +38,7 @@ ERROR_CURVES = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
-    parser.add_argument("--data", metavar="NAME/CONFIG", help="a data set (default: the one trained on)")
-    parser.add_argument("--data_dir", help="where built data sets lie (default: as in training)")
-    parser.add_argument("--split", help="default: the one that training validated on")
+    add_data_arguments(parser)
     parser.add_argument("--num_clips", type=int, default=2, help="clips drawn (default: 2)")
     parser.add_argument(
         "--num_scored_clips",

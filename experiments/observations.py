@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import itertools
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -11,13 +10,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from data_pipelines import build, loaders
 from data_pipelines import clips as clip_rules
+from data_pipelines import loaders
 from data_pipelines.datasets import open_split
 from experiments import analysis, datasets
 from experiments.analysis import Observation
-from experiments.config import DataConfig, TrainConfig
-from experiments.trained import Trained
+from experiments.trained import Trained, choose_data
 
 BATCH_SIZE = 4  # clips at a time: one compilation serves all figures
 
@@ -54,24 +52,10 @@ def find_clips(trained: Trained, options: argparse.Namespace) -> Source:
     Raises:
         FileNotFoundError, ValueError: there is none that suits the model.
     """
-    data, model = trained.data, trained.model.config
-    if options.data:
-        name, _, config = options.data.partition("/")
-        config = config or build.make_config(name).name
-        data = dataclasses.replace(data or DataConfig(), name=name, config=config)
-    if data is None:
-        raise ValueError(
-            f"{trained.name} does not say what it was trained on: name data with --data=NAME/CONFIG"
-        )
-    data = dataclasses.replace(data, data_dir=options.data_dir or data.data_dir)
-    # What `prepare` asks of a data set beyond its images is for training.
-    wanted = dataclasses.replace(data, valid_split="train", clips="random")
-    path = datasets.prepare(TrainConfig(model=model, data=wanted, curriculum=((1.0, 1),)))
+    model, data = trained.model.config, choose_data(trained, options)
+    path = datasets.find(data, model)
     summary = loaders.dataset_summary(path)
-    splits = (data.valid_split, "validation", "test", "train")
-    split = options.split or next(name for name in splits if name in summary.splits)
-    if split not in summary.splits:
-        raise ValueError(f"--split={split}: {path} has no such split, there are {', '.join(summary.splits)}")
+    split = datasets.choose_split(path, data, options.split)
     available = datasets.frames_available(summary, data.stride)
     num_frames = min(model.num_context_frames + model.num_rollout_steps, available)
     if num_frames <= model.num_context_frames:

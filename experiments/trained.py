@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import oddn_jax
+from data_pipelines import build
 from experiments import checkpoints, runs
 from experiments.config import DataConfig
 
@@ -29,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--run", metavar="WORKDIR", help=f"a run folder (default: {DEFAULT_RUN})")
     source.add_argument("--export", metavar="FILE", help="an exported file, or the name of a bundled model")
     parser.add_argument("--step", type=int, help="which checkpoint of the run (default: the latest)")
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data`, `--data_dir` and `--split` to a program's options."""
+    parser.add_argument("--data", metavar="NAME/CONFIG", help="a data set (default: the model's own)")
+    parser.add_argument("--data_dir", help="where data sets lie (default: the run's, or data)")
+    parser.add_argument("--split", help="(default: the one that training validated on)")
 
 
 def open_trained(run: str | None = None, export: str | None = None, step: int | None = None) -> Trained:
@@ -75,3 +83,21 @@ def _of_file(path: str) -> Trained:
     except (KeyError, TypeError):
         data = None  # saved by another program than export_params
     return Trained(model, params, data, provenance, path)
+
+
+def choose_data(found: Trained, options: argparse.Namespace) -> DataConfig:
+    """The data that the options of `add_data_arguments` name, or the model's own where they are silent.
+
+    Raises:
+        ValueError: there is no such data set, or none is named anywhere.
+    """
+    if options.data is None and found.data is None:
+        raise ValueError(
+            f"{found.name} does not say what it was trained on: name data with --data=NAME/CONFIG"
+        )
+    data = found.data or DataConfig()
+    if options.data is not None:
+        name, _, config = options.data.partition("/")
+        default = build.make_config(name)  # raises for a name that no builder has
+        data = dataclasses.replace(data, name=name, config=config or default.name)
+    return dataclasses.replace(data, data_dir=options.data_dir or data.data_dir)

@@ -17,7 +17,7 @@ import time
 
 from experiments import checkpoints
 
-NUM_STEPS, SAVE_EVERY = 300, 2
+NUM_STEPS, SAVE_EVERY, KEEP = 300, 2, 3
 
 
 def run_kill_loop(
@@ -25,8 +25,8 @@ def run_kill_loop(
 ) -> dict[str, int]:
     """Trains once undisturbed and once with `kills` kills, half of them while a checkpoint is being written.
 
-    Every checkpoint that a kill leaves must have the sums of the undisturbed run's at the same step, every restart must
-    go on from the newest one without a warning, and both runs must end with the same bits.
+    Every checkpoint to keep that a kill leaves must have the sums of the undisturbed run at the same step, every
+    restart must go on from the newest one without a warning, and both runs must end with the same bits.
     """
     generator = random.Random(seed)
     whole, killed = folder / "whole", folder / "killed"
@@ -49,8 +49,11 @@ def run_kill_loop(
         if newest is not None:
             assert before is None or newest >= before, "an older checkpoint was lost"
             found["most_steps_lost"] = max(found["most_steps_lost"], last_step(killed) - newest)
-        for step in steps_of(killed):
-            assert sums(killed, step) == sums(whole, step), f"checkpoint {step} is wrong"
+        # A kill may leave a checkpoint half deleted: one that was no longer to be kept.
+        for step in sorted(steps_of(killed))[-KEEP:]:
+            assert sums(killed, step) == sums(whole, step), (
+                f"checkpoint {step} of {steps_of(killed)} is wrong"
+            )
             found["checkpoints_compared"] += 1
     assert start(killed, data_dir).wait() == 0
     check_start(killed, newest)
@@ -61,7 +64,7 @@ def run_kill_loop(
     return found
 
 
-def start(workdir: pathlib.Path, data_dir: pathlib.Path, keep: int = 3) -> subprocess.Popen:
+def start(workdir: pathlib.Path, data_dir: pathlib.Path, keep: int = KEEP) -> subprocess.Popen:
     """Starts the run, in a process group of its own; what it says goes to a file beside its folder."""
     never = 10 * NUM_STEPS
     options = dict(

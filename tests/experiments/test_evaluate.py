@@ -113,7 +113,7 @@ def test_the_papers_clips_are_taken_where_there_are_some(workdir, data_dir, tmp_
             ["--data=simulated_clevrer"],
             "would be simulated with images of 32x32, the model sees 16x16: make it with",
         ),
-        (["--split=test"], "no split 'test'"),
+        (["--split=test"], "--split=test: "),
         (["--clips=paper"], 'no "all_visible" clip'),
         (["--clips=second"], "invalid choice"),
         (["--num_frames=2"], "nothing to predict"),
