@@ -1,0 +1,254 @@
+"""PROVIDE: iterative inference with a memory that runs along the frames of a clip as well as along the refinements."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from oddn_jax.backbone import Backbone, as_function
+from oddn_jax.baselines.provide_config import ProvideConfig, num_decodings
+from oddn_jax.baselines.provide_inference import Memory, Networks, infer_frame, simulate_frame
+from oddn_jax.baselines.provide_networks import (
+    ConditionalDecoder,
+    ConditionalPrior,
+    TemporalRefinementNetwork,
+)
+from oddn_jax.decoder import Decoded, compose
+from oddn_jax.distributions import Posterior, sample
+from oddn_jax.features import FeatureStack
+from oddn_jax.inference import Inference, scan_unroll
+from oddn_jax.layers import uniform_init
+from oddn_jax.losses import Losses, iteration_weights
+from oddn_jax.refinement import NUM_IMAGE_CHANNELS, RefinementInputs
+
+
+class Simulation(NamedTuple):
+    """Predicted frames. Entry s belongs to the s-th frame after the context."""
+
+    decoded: Decoded
+    hidden: Float[Array, "*b t k m"]  # the memory from which the frame is decoded
+
+
+class PROVIDE(Backbone):
+    """The backbone with a 2D-LSTM, a prior and a decoder that depend on the frames before.
+
+    Source: Zablotskaia et al., PROVIDE: a probabilistic framework for unsupervised video decomposition, UAI 2021, and
+    its official code.
+
+    Attributes:
+      config: `ProvideConfig`; with the "prediction" preset it has Table 4's 2,977,940 parameters.
+    """
+
+    config: ProvideConfig
+
+    def setup(self):
+        config = self.config
+        if config.features != "none":
+            self.features = FeatureStack(config)
+        self.decoder = ConditionalDecoder(config)
+        self.refinement = TemporalRefinementNetwork(config)
+        self.prior = ConditionalPrior(config)
+        init = uniform_init(config.initial_posterior_range)
+        self.initial_posterior = self.param("initial_posterior", init, (2 * config.latent_size,))
+
+    def observe(
+        self,
+        video: Float[Array, "*b t h w 3"],
+        key: PRNGKeyArray | None = None,
+        *,
+        noise: Float[Array, "r *b t k l"] | None = None,
+        deterministic: bool = False,
+        nll_weight: float | Float[Array, ""] | None = None,
+    ) -> tuple[Inference, Memory]:
+        """Infers the slots of each frame from it and the frames before, and what is to be remembered of them all.
+
+        Args:
+          video: pixels in [0, 1], of the configured height and width.
+          key: for the samples of the posteriors.
+          noise: standard normal, instead of the key; its first axis is T. Entry (0, first frame) makes the sample that
+            all frames start with.
+          deterministic: the last latents of each frame are the posterior's mean.
+          nll_weight: in place of the configured one, as `next_nll_weight` changes it during training.
+
+        Raises:
+          ValueError: the frames have another size, or neither or both of key and noise are given.
+        """
+        config = self.config
+        if video.shape[-3:-1] != (config.image_height, config.image_width):
+            raise ValueError(
+                f"frames are {video.shape[-3]}x{video.shape[-2]} (height x width), "
+                f"the model's are {config.image_height}x{config.image_width}"
+            )
+        if (key is None) == (noise is None):
+            raise ValueError("give either a key or noise, not both and not neither")
+        num_frames, slots = video.shape[-4], (*video.shape[:-4], config.num_slots)
+        if noise is None:
+            shape = (config.num_refinement_steps, *video.shape[:-3], config.num_slots, config.latent_size)
+            noise = jax.random.normal(key, shape, video.dtype)
+        features = None
+        if config.features != "none":
+            features = self.features(video.reshape(-1, *video.shape[-3:]))
+            features = features.reshape(*video.shape[:-1], -1)
+        initial = self._initial_posterior(slots, video.dtype)
+        infer = partial(
+            infer_frame,
+            self._networks(),
+            initial,
+            nll_weight=config.nll_weight if nll_weight is None else nll_weight,
+            config=config,
+            deterministic=deterministic,
+        )
+
+        frames_axis = video.ndim - 4
+        noise = jnp.moveaxis(noise, frames_axis + 1, 0)
+        video, features = jax.tree.map(lambda x: jnp.moveaxis(x, frames_axis, 0), (video, features))
+        memory = Memory(
+            self.refinement.initial_state(slots, video.dtype),
+            sample(initial, noise[0, 0]),
+        )
+        # The first frames are decoded a different number of times each, all others twice.
+        inferences = []
+        num_special = min(num_frames, config.num_refinement_steps - 2)
+        for frame, decodings in enumerate(num_decodings(config, num_special)):
+            inputs = jax.tree.map(lambda x, i=frame: x[i], (video, features, noise))
+            memory, inference = infer(memory, *inputs, num_decodings=decodings)
+            inferences.append(jax.tree.map(lambda x: x[None], inference))
+        if num_frames > num_special:
+            memory, inference = jax.lax.scan(
+                lambda memory, inputs: infer(memory, *inputs, num_decodings=2),
+                memory,
+                jax.tree.map(lambda x: x[num_special:], (video, features, noise)),
+                unroll=scan_unroll(config, num_frames - num_special),
+            )
+            inferences.append(inference)
+        return jax.tree.map(lambda *x: jnp.moveaxis(jnp.concatenate(x), 0, frames_axis), *inferences), memory
+
+    def infer(
+        self,
+        video: Float[Array, "*b t h w 3"],
+        key: PRNGKeyArray | None = None,
+        *,
+        noise: Float[Array, "r *b t k l"] | None = None,
+        deterministic: bool = False,
+        nll_weight: float | Float[Array, ""] | None = None,
+    ) -> Inference:
+        """Infers the slots of each frame from it and the frames before; see `observe`.
+
+        Returns:
+          Of each frame; one that is decoded fewer than T times repeats its first decoding in `nll`, `kl` and
+          `trajectory`, so that the last entry is that of the last decoding.
+        """
+        observe = partial(self.observe, noise=noise, deterministic=deterministic, nll_weight=nll_weight)
+        return observe(video, key)[0]
+
+    def decode(self, latents: Float[Array, "*b k l"], hidden: Float[Array, "*b k m"]) -> Decoded:
+        """Decodes slots, given the memory of the frame before, into their pictures, masks and common picture."""
+        return compose(*self.decoder(latents, hidden))
+
+    def rollout(
+        self,
+        context: Float[Array, "*b t h w 3"],
+        key: PRNGKeyArray | None = None,
+        *,
+        num_steps: int,
+        noise: Float[Array, "r *b t k l"] | None = None,
+    ) -> Simulation:
+        """Predicts the frames after the context, all from the clip's first sample and the memory as it runs on.
+
+        Args:
+          context: video with pixels in [0, 1]; all its frames are used.
+          key: for the samples.
+          num_steps: frames to predict.
+          noise: instead of the key.
+
+        Source: PROVIDE's code.
+        """
+        config = self.config
+        _, memory = self.observe(context, key, noise=noise, deterministic=not config.sample_at_test)
+        networks, frames_axis = self._networks(), context.ndim - 4
+        initial = self._initial_posterior(memory.first_latents.shape[:-1], context.dtype)
+
+        def step(memory, _):
+            following, decoded = simulate_frame(networks, initial, memory, config)
+            return following, Simulation(decoded, memory.state.hidden)
+
+        _, simulation = jax.lax.scan(step, memory, length=num_steps, unroll=scan_unroll(config, num_steps))
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 0, frames_axis), simulation)
+
+    def __call__(
+        self,
+        video: Float[Array, "*b t h w 3"],
+        key: PRNGKeyArray | None = None,
+        *,
+        noise: Float[Array, "r *b t k l"] | None = None,
+        nll_weight: float | Float[Array, ""] | None = None,
+    ) -> Inference:
+        """Infers the slots of each frame; see `infer`."""
+        if self.is_initializing():
+            self.initialize_parameters()
+        return self.infer(video, key, noise=noise, nll_weight=nll_weight)
+
+    def initialize_parameters(self) -> None:
+        """Runs each submodule once on zeros: `model.init(key, method="initialize_parameters")` needs no video."""
+        config = self.config
+        height, width = config.image_height, config.image_width
+        latents, hidden = jnp.zeros((1, config.latent_size)), jnp.zeros((1, config.hidden_size))
+        self.decoder(latents, hidden)
+        self.prior(hidden)
+        channels = NUM_IMAGE_CHANNELS
+        if config.features != "none":
+            channels += self.features(jnp.zeros((1, height, width, 3))).shape[-1]
+        vector = jnp.zeros((1, 4 * config.latent_size))
+        state = self.refinement.initial_state((1,), jnp.float32)
+        self.refinement(RefinementInputs(jnp.zeros((1, height, width, channels)), vector), state, state)
+
+    def _networks(self) -> Networks:
+        features = as_function(self.features) if self.config.features != "none" else None
+        return Networks(
+            as_function(self.decoder), as_function(self.refinement), as_function(self.prior), features
+        )
+
+    def _initial_posterior(self, slots: tuple[int, ...], dtype: jax.typing.DTypeLike) -> Posterior:
+        initial = jnp.broadcast_to(self.initial_posterior, (*slots, 2 * self.config.latent_size))
+        return Posterior(*jnp.split(initial.astype(dtype), 2, -1))
+
+
+def decoding_weights(config: ProvideConfig, num_frames: int) -> Float[Array, "t r"]:
+    """The weight of each decoding's loss: t/T in the t-th of a frame, 0 in the repetitions in front of its first.
+
+    Source: PROVIDE's code.
+    """
+    total, rows = config.num_refinement_steps, []
+    for decodings in num_decodings(config, num_frames):
+        weights = iteration_weights(config, decodings)
+        if config.iteration_weights == "linear":
+            weights = weights * decodings / total
+        rows.append(jnp.concatenate([jnp.zeros(total - decodings), weights]))
+    return jnp.stack(rows)
+
+
+def provide_losses(
+    inference: Inference, config: ProvideConfig, nll_weight: float | Float[Array, ""] | None = None
+) -> Losses:
+    """The weighted bound, summed over decodings and frames; PROVIDE is trained on no predictions.
+
+    Source: PROVIDE's code; without the entropy of the masks, which it adds for binary pictures only.
+
+    Args:
+      inference: of `PROVIDE.__call__` on a batch of clips, with the same `nll_weight`.
+      config: the model's.
+      nll_weight: in place of the configured one.
+    """
+    weights = decoding_weights(config, inference.nll.shape[-2])
+    scale = config.nll_weight if nll_weight is None else nll_weight
+    reconstruction = scale * (inference.nll * weights).sum((-2, -1)).mean()
+    kl = config.kl_weight * (inference.kl * weights).sum((-2, -1)).mean()
+    terms = {
+        "nll": inference.nll[..., -1].mean(),
+        "kl_last": inference.kl[..., -1].mean(),
+        "nll_first": inference.nll[..., 0].mean(),
+        "nll_final": inference.nll[..., -1, -1].mean(),
+    }
+    return Losses(reconstruction + kl, reconstruction, kl, jnp.zeros_like(kl), terms)
