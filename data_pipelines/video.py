@@ -1,4 +1,4 @@
-"""Reads video files. The only module that decodes video."""
+"""Reads the video files of data sets, at the size at which they are stored."""
 
 from pathlib import Path
 

@@ -39,7 +39,7 @@ def test_loops_and_branches():
 
 
 def test_the_parts_of_the_paper_s_model():
-    """Table 4's 17.2 GFLOP by torchscan's rules, without activations: decoder and refinement of seven slots, features."""
+    """The decoder's share of Table 4's 17.2 GFLOP for seven slots, without the activations that are counted there."""
     model = oddn_jax.baselines.IODINE(oddn_jax.ODDNConfig.preset("prediction"))
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))
     latents = jax.ShapeDtypeStruct((7, 64), jnp.float32)
