@@ -1,7 +1,6 @@
 """The training loop, top down: evaluate if due, save if due, draw if due, take the batch, step, log if due."""
 
 import contextlib
-import errno
 import pathlib
 import signal
 import time
@@ -17,6 +16,7 @@ import oddn_jax
 from data_pipelines import loaders
 from experiments import checkpoints, datasets, processes, runs, steps, strips
 from experiments.config import TrainConfig, check, clip_length, longest_clip
+from experiments.guards import catch_signals, explain_exhausted_memory, explain_full_disk
 from experiments.logs import MetricLog, say
 from experiments.steps import TrainState
 
@@ -261,53 +261,3 @@ def mean_metrics(rows: list[tuple[int, dict[str, jax.Array]]], workdir: pathlib.
                 f"training stopped, the last good checkpoint stays in {workdir / checkpoints.FOLDER}"
             )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
-
-
-@contextlib.contextmanager
-def catch_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM in the list it yields; the second of a kind has its ordinary effect.
-
-    With several processes SIGTERM is left to JAX, which makes them agree on a step to stop at, and SIGINT becomes one.
-    """
-    received, several = [], jax.process_count() > 1
-
-    def handler(number, frame):
-        received.append(number)
-        signal.signal(number, before[number])
-        if several:
-            signal.raise_signal(signal.SIGTERM)
-
-    caught = (signal.SIGINT,) if several else (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handler) for number in caught}
-    try:
-        yield received
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)
-
-
-@contextlib.contextmanager
-def explain_full_disk(folder: str | pathlib.Path) -> Iterator[None]:
-    """Names the folder when its disk runs full: the system's own message does not."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OSError(
-            f"the disk of {folder} is full: make room and give the same command again; checkpoints are whole or absent"
-        ) from error
-
-
-@contextlib.contextmanager
-def explain_exhausted_memory(config: TrainConfig) -> Iterator[None]:
-    """Names the three knobs when a device runs out of memory."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise MemoryError(
-            f"config.batch_size {config.batch_size} does not fit the device: lower --config.batch_size, "
-            "or set --config.model.remat=step (or everything), or --config.model.compute_dtype=bfloat16"
-        ) from error

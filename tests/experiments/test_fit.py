@@ -11,7 +11,7 @@ from tensorboardX.proto import event_pb2
 
 import oddn_jax
 from data_pipelines import build, loaders
-from experiments import checkpoints, runs, steps, strips, train
+from experiments import checkpoints, guards, runs, steps, strips, train
 from experiments import config as configs
 from experiments.config import TrainConfig
 from experiments.logs import MetricLog
@@ -178,10 +178,10 @@ def test_data_that_do_not_suit_are_refused(config, tmp_path, name, value, messag
 
 def test_an_exhausted_device_names_the_knobs(config):
     with pytest.raises(MemoryError, match=r"batch_size 4 .*remat.*compute_dtype"):
-        with train.explain_exhausted_memory(config):
+        with guards.explain_exhausted_memory(config):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
-        with train.explain_exhausted_memory(config):
+        with guards.explain_exhausted_memory(config):
             raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
