@@ -155,27 +155,33 @@ class PROVIDE(Backbone):
         num_steps: int,
         noise: Float[Array, "r *b t k l"] | None = None,
     ) -> Simulation:
-        """Predicts the frames after the context, all from the clip's first sample and the memory as it runs on.
+        """Predicts the frames after the context.
 
         Args:
           context: video with pixels in [0, 1]; all its frames are used.
           key: for the samples.
           num_steps: frames to predict.
           noise: instead of the key.
+        """
+        deterministic = not self.config.sample_at_test
+        return self.simulate(
+            self.observe(context, key, noise=noise, deterministic=deterministic)[1], num_steps
+        )
+
+    def simulate(self, memory: Memory, num_steps: int) -> Simulation:
+        """Predicts the frames after those of a memory, all from the clip's first sample and the memory as it runs on.
 
         Source: PROVIDE's code.
         """
-        config = self.config
-        _, memory = self.observe(context, key, noise=noise, deterministic=not config.sample_at_test)
-        networks, frames_axis = self._networks(), context.ndim - 4
-        initial = self._initial_posterior(memory.first_latents.shape[:-1], context.dtype)
+        config, networks, slots = self.config, self._networks(), memory.first_latents.shape[:-1]
+        initial = self._initial_posterior(slots, memory.first_latents.dtype)
 
         def step(memory, _):
             following, decoded = simulate_frame(networks, initial, memory, config)
             return following, Simulation(decoded, memory.state.hidden)
 
         _, simulation = jax.lax.scan(step, memory, length=num_steps, unroll=scan_unroll(config, num_steps))
-        return jax.tree.map(lambda x: jnp.moveaxis(x, 0, frames_axis), simulation)
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 0, len(slots) - 1), simulation)
 
     def __call__(
         self,

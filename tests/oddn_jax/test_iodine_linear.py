@@ -68,7 +68,7 @@ def extrapolate(model, variables, previous, current):
 def test_rollout_written_out(linear):
     model, variables = linear
     latents = np.array(jax.random.normal(jax.random.key(1), (2, 4, 3, 6)))
-    rollout = model.apply(variables, jnp.array(latents), num_steps=3, method="rollout")
+    rollout = jax.jit(partial(model.apply, num_steps=3, method="rollout"))(variables, jnp.array(latents))
     previous, current = latents[:, 2], latents[:, 3]
     for step in range(3):
         previous, current = current, extrapolate(model, variables, previous, current)
