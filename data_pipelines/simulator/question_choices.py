@@ -39,9 +39,9 @@ def explanatory_questions(truth: SceneTruth, balance: Balance, generator: np.ran
             break
         negated = generator.random() < 0.5
         candidates = _possible_causes(truth, targets[k], negated, generator)
-        chosen = _choose(candidates, MAX_CHOICES, balance, generator)
-        if len(chosen) < 2:
+        if len(candidates) < 2 or all(candidate.answer == "correct" for candidate in candidates):
             continue
+        chosen = _choose(candidates, MAX_CHOICES, balance, generator)
         cause = phrases.name_cause(truth, targets[k], generator)
         program = ("events", *cause.program, "filter_ancestor", "belong_to", *_negation(negated))
         text = f"Which of the following is {_not(negated)}responsible for {cause.text}?"
@@ -151,13 +151,13 @@ def _collision_choice(
 def _choose(
     candidates: list[Candidate], number: int, balance: Balance, generator: np.random.Generator
 ) -> list[Candidate]:
-    """Up to `number` candidates whose answers were given least so far, in any order; never all of them correct."""
+    """Up to `number` candidates in any order, one of each answer if there is one, then what was given least so far."""
     left, chosen = list(candidates), []
     while left and len(chosen) < number:
-        best = min(left, key=lambda c: balance.excess((c.form,), c.answer, CHOICE_SHARES[c.answer]))
+        missing = {"correct", "wrong"} - {candidate.answer for candidate in chosen}
+        wanted = [candidate for candidate in left if candidate.answer in missing] or left
+        best = min(wanted, key=lambda c: balance.excess((c.form,), c.answer, CHOICE_SHARES[c.answer]))
         left.remove(best)
-        if best.answer == "correct" and sum(c.answer == "correct" for c in chosen) == number - 1:
-            continue
         balance.add((best.form,), best.answer)
         chosen.append(best)
     return [chosen[int(k)] for k in generator.permutation(len(chosen))]

@@ -65,7 +65,9 @@ class Oracle:
         text, moment = self._split_moment(text)
         if match := re.fullmatch(r"(?:how many|are there any) collisions (?:that )?happen", text):
             number = sum(span(frame) for frame, _ in self.shown)
-        elif match := re.fullmatch(r"(?:how many|are there any) (.+?) (?:that )?(enter|exit) the scene", text):
+        elif match := re.fullmatch(
+            r"(?:how many|are there any) (.+?) (?:that )?(enter|exit) the scene", text
+        ):
             number = sum(span(frame) and i in self.group(match[1]) for frame, i in self.passages[match[2]])
         elif match := re.fullmatch(r"how many (.+) are (moving|stationary)", text):
             number = len(self._in_state(match[1], match[2], moment))
@@ -142,7 +144,9 @@ class Oracle:
             else:
                 happens = self._event(choice) in causes
         else:
-            first, second = re.fullmatch("the (.+?)(?: and| collides with) the (.+?)(?: collide)?", choice).groups()
+            first, second = re.fullmatch(
+                "the (.+?)(?: and| collides with) the (.+?)(?: collide)?", choice
+            ).groups()
             pair = tuple(sorted((self.one(first), self.one(second))))
             if question_type == "predictive":
                 happens = pair in self.later
@@ -162,7 +166,9 @@ class Oracle:
         elif match := re.fullmatch("the (.+)'s colliding with the (.+)", words):
             verb, objects = "meet", match.groups()
         else:
-            match = re.fullmatch("the (.+)'s (?:(entrance|entering the scene)|(?:exit|exiting the scene))", words)
+            match = re.fullmatch(
+                "the (.+)'s (?:(entrance|entering the scene)|(?:exit|exiting the scene))", words
+            )
             verb, objects = "enter" if match[2] else "exit", match.groups()[:1]
         numbers = tuple(sorted(map(self.one, objects)))
         (event,) = [event for event in self._events() if event[1:] == (verb, numbers)]
