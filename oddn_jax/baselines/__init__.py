@@ -2,17 +2,32 @@
 
 from oddn_jax.baselines.iodine import IODINE, params_from_torch
 from oddn_jax.baselines.iodine_linear import IODINELinear, IODINELinearConfig, iodine_linear_losses
+from oddn_jax.baselines.monet import Decomposition, MONet, monet_losses
+from oddn_jax.baselines.monet_config import MONetConfig
 from oddn_jax.baselines.provide import PROVIDE, provide_losses
 from oddn_jax.baselines.provide_config import ProvideConfig, next_nll_weight
+from oddn_jax.baselines.srvp import SRVP, SRVPOutputs, SRVPRollout, srvp_losses
+from oddn_jax.baselines.srvp_config import SRVPConfig, SRVPNoise, srvp_noise
 
 __all__ = [
     "IODINE",
     "PROVIDE",
+    "SRVP",
+    "Decomposition",
     "IODINELinear",
     "IODINELinearConfig",
+    "MONet",
+    "MONetConfig",
     "ProvideConfig",
+    "SRVPConfig",
+    "SRVPNoise",
+    "SRVPOutputs",
+    "SRVPRollout",
     "iodine_linear_losses",
+    "monet_losses",
     "next_nll_weight",
     "params_from_torch",
     "provide_losses",
+    "srvp_losses",
+    "srvp_noise",
 ]

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines.srvp_coders import Decoder, Encoder
-from oddn_jax.baselines.srvp_config import Noise, SRVPConfig, sample_noise
+from oddn_jax.baselines.srvp_config import SRVPConfig, SRVPNoise, srvp_noise
 from oddn_jax.baselines.srvp_states import MLP, Gaussian, draw, euler_steps, gaussian, gaussian_kl
 from oddn_jax.layers import dense
 from oddn_jax.losses import Losses
@@ -25,7 +25,7 @@ class SRVPOutputs(NamedTuple):
     prior: Gaussian  # [b t-1 z], of the innovations, given the state before each
     states: Float[Array, "b t y"]
     residuals: Float[Array, "b t-1 e y"]  # what each Euler step added, step size included
-    content: Float[Array, "b w"]
+    content: Float[Array, "b m"]
     reconstruction: Float[Array, "b t h w 3"]  # in (0, 1)
     nll: Float[Array, "b t"]  # nats per frame, normaliser included
     squared_error: Float[Array, "b t"]  # mean over pixels and colours
@@ -101,7 +101,7 @@ class SRVP(nn.Module):
 
     def decode(
         self,
-        content: Float[Array, "b w"],
+        content: Float[Array, "b m"],
         states: Float[Array, "b t y"],
         skips: list[Float[Array, "b _ _ _"]],
         *,
@@ -118,7 +118,7 @@ class SRVP(nn.Module):
         frames = self.decoder(codes, skips, train)
         return frames.reshape(batch, num_frames, *frames.shape[1:])
 
-    def infer_content(self, codes: Float[Array, "b n c"]) -> Float[Array, "b w"]:
+    def infer_content(self, codes: Float[Array, "b n c"]) -> Float[Array, "b m"]:
         """What stays the same, from a few frames in any order."""
         return jnp.tanh(self.content[1](jax.nn.relu(self.content[0](codes)).sum(-2)))
 
@@ -146,8 +146,8 @@ class SRVP(nn.Module):
         return euler_steps(self.dynamics, state, innovation, self.config.num_euler_steps)
 
     def generate(
-        self, initial: Float[Array, "b y"], innovations: Float[Array, "b t-1 z"]
-    ) -> tuple[Float[Array, "b t y"], Float[Array, "b t-1 e y"]]:
+        self, initial: Float[Array, "b y"], innovations: Float[Array, "b n z"]
+    ) -> tuple[Float[Array, "b n+1 y"], Float[Array, "b n e y"]]:
         """The states from the first on, and what each Euler step added, for given innovations."""
         dynamics = as_function(self.dynamics)
 
@@ -164,7 +164,7 @@ class SRVP(nn.Module):
         video: Float[Array, "b t h w 3"],
         key: PRNGKeyArray | None = None,
         *,
-        noise: Noise | None = None,
+        noise: SRVPNoise | None = None,
         train: bool = False,
     ) -> SRVPOutputs:
         """Explains a clip, all of whose frames are seen.
@@ -172,7 +172,7 @@ class SRVP(nn.Module):
         Args:
           video: pixels in [0, 1].
           key: for the samples and, in training, for the choice of frames.
-          noise: of the batch, instead of the key; see `sample_noise`.
+          noise: of the batch, instead of the key; see `srvp_noise`.
           train: normalise by the batch (which needs `mutable=["batch_stats"]`), and take content and skip connections
             from random frames of the clip instead of the last ones.
 
@@ -216,7 +216,7 @@ class SRVP(nn.Module):
         key: PRNGKeyArray | None = None,
         *,
         num_steps: int,
-        noise: Noise | None = None,
+        noise: SRVPNoise | None = None,
     ) -> SRVPRollout:
         """Predicts the frames after the context, one sample of them; innovations after the context are the prior's.
 
@@ -248,7 +248,9 @@ class SRVP(nn.Module):
         states = jnp.moveaxis(states, 0, 1)
         return SRVPRollout(states, self.decode(content, states, [skip[:, -1] for skip in skips]))
 
-    def _check(self, video: Array, key: PRNGKeyArray | None, noise: Noise | None, num_frames: int) -> Noise:
+    def _check(
+        self, video: Array, key: PRNGKeyArray | None, noise: SRVPNoise | None, num_frames: int
+    ) -> SRVPNoise:
         """Checks the arguments of `__call__` and `rollout`, and draws the noise unless it is given."""
         config = self.config
         if video.shape[-3:-1] != (config.image_height, config.image_width):
@@ -263,7 +265,7 @@ class SRVP(nn.Module):
             raise ValueError("give either a key or noise, not both and not neither")
         if noise is None:
             keys = jax.random.split(key, len(video))
-            noise = jax.vmap(lambda key: sample_noise(config, key, num_frames))(keys)
+            noise = jax.vmap(lambda key: srvp_noise(config, key, num_frames))(keys)
         return noise
 
 

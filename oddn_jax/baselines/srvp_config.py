@@ -74,7 +74,7 @@ class SRVPConfig:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative")
 
 
-class Noise(NamedTuple):
+class SRVPNoise(NamedTuple):
     """All that is random in a clip."""
 
     initial: Float[Array, "*b y"]  # standard normal, of the first state
@@ -83,10 +83,10 @@ class Noise(NamedTuple):
     content_frames: Int[Array, "*b n"]  # all different, from which training infers the content
 
 
-def sample_noise(config: SRVPConfig, key: PRNGKeyArray, num_frames: int) -> Noise:
+def srvp_noise(config: SRVPConfig, key: PRNGKeyArray, num_frames: int) -> SRVPNoise:
     """Draws what is random in one clip of so many frames; `jax.vmap` over keys makes a batch of it."""
     initial, innovations, skip, content = jax.random.split(key, 4)
-    return Noise(
+    return SRVPNoise(
         jax.random.normal(initial, (config.state_size,)),
         jax.random.normal(innovations, (num_frames - 1, config.innovation_size)),
         jax.random.randint(skip, (), 0, num_frames),

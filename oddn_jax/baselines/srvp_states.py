@@ -20,7 +20,7 @@ class Gaussian(NamedTuple):
     standard_deviation: Float[Array, "*b d"]
 
 
-def gaussian(raw: Float[Array, "*b 2*d"]) -> Gaussian:
+def gaussian(raw: Float[Array, "*b n"]) -> Gaussian:
     """Reads a mean and, behind it, what softplus turns into a standard deviation."""
     mean, scale = jnp.split(raw.astype(jnp.promote_types(raw.dtype, jnp.float32)), 2, -1)
     return Gaussian(mean, jax.nn.softplus(scale) + 1e-8)
