@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="clevrer|questions|towers")
+    commands = parser.add_subparsers(required=True, metavar="clevrer|towers|questions")
 
     clevrer = commands.add_parser("clevrer", help="CLEVRER's tree: mp4, annotations, object proposals")
     clevrer.add_argument("--height", type=int, default=320, help="pixels, for quick looks; default: 320")
