@@ -150,7 +150,7 @@ def moving_squares(num_frames: int) -> np.ndarray:
 
 @pytest.mark.slow
 def test_overfits_four_clips_of_a_moving_square():
-    """The reconstruction's squared error falls below 2e-3, that of the prediction below a grey picture's 8e-3."""
+    """The reconstruction's squared error falls below 2e-3, the prediction's below that of repeating the last frame."""
     config = IODINELinearConfig.preset(
         "quickstart", image_height=16, image_width=16, num_slots=2, latent_size=8, student_forcing_depth=1
     )
@@ -175,6 +175,6 @@ def test_overfits_four_clips_of_a_moving_square():
         params, state, errors = step(params, state, jax.random.fold_in(jax.random.key(1), number))
         if number % 50 == 0:
             print(number, [round(float(error), 5) for error in errors])
-            if errors[0] < 1e-3 and errors[1] < 4e-3:
+            if errors[0] < 1e-3 and errors[1] < 2e-3:
                 break
-    assert errors[0] < 2e-3 and errors[1] < 8e-3
+    assert errors[0] < 2e-3 and errors[1] < mse(video[:, 1:-1], video[:, 2:]).mean()
