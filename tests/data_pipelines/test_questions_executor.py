@@ -84,6 +84,8 @@ MEET_12 = f"{named(BLUE_CUBE)} filter_collision {named(RED_SPHERE)} filter_colli
         (f"events {ENTERS} filter_before objects filter_collision count", "1"),
         (f"events {ENTERS} filter_after objects filter_collision count", "1"),
         (f"events {ENTERS} filter_after objects filter_out exist negate", "no"),
+        (f"events {ENTERS} filter_before objects filter_in count", "1"),
+        (f"events {ENTERS} filter_after objects filter_in count", "0"),
         ("events objects filter_in first filter_order get_object query_color", "blue"),
         ("events objects filter_in second filter_order get_object query_material", "metal"),
         ("events objects filter_in last filter_order get_object query_shape", "sphere"),
