@@ -332,6 +332,35 @@ def test_rollout_observes_with_means_and_simulates(tiny_provide, video, noise):
     np.testing.assert_allclose(memory.first_latents, first, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"features": "random", "compute_dtype": "bfloat16", "remat": "everything"},
+        {"gradient_scale": "per_batch", "unroll": 1},
+    ],
+)
+def test_shapes_and_types_hold_with_every_switch(tiny_provide, changes):
+    """Traced only; without a batch axis."""
+    model = PROVIDE(dataclasses.replace(tiny_provide[0].config, **changes))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))
+    video = jax.ShapeDtypeStruct((4, 8, 12, 3), jnp.float32)
+
+    def run(variables, video):
+        def loss(variables):
+            inference = model.apply(variables, video, jax.random.key(0))
+            return provide_losses(inference, model.config).total, inference
+
+        gradients, inference = jax.grad(loss, has_aux=True)(variables)
+        rollout = model.apply(variables, video[:1], jax.random.key(0), num_steps=2, method="rollout")
+        return inference, rollout, gradients
+
+    inference, rollout, gradients = jax.eval_shape(run, variables, video)
+    assert inference.nll.shape == (4, 3) and inference.decoded.slot_rgb.shape == (4, 3, 8, 12, 3)
+    assert rollout.decoded.reconstruction.shape == (2, 8, 12, 3)
+    chex.assert_trees_all_equal_shapes_and_dtypes(gradients, variables)
+    assert {x.dtype for x in jax.tree.leaves((inference, rollout))} == {jnp.dtype("float32")}
+
+
 def test_what_it_refuses(tiny_provide, video, noise):
     model, variables = tiny_provide
     with pytest.raises(ValueError, match="frames are 12x8"):
