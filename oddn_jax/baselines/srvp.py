@@ -120,7 +120,8 @@ class SRVP(nn.Module):
 
     def infer_content(self, codes: Float[Array, "b n c"]) -> Float[Array, "b m"]:
         """What stays the same, from a few frames in any order."""
-        return jnp.tanh(self.content[1](jax.nn.relu(self.content[0](codes)).sum(-2)))
+        features = jax.nn.relu(self.content[0](codes)).sum(-2)
+        return jnp.tanh(self.content[1](features).astype(codes.dtype))
 
     def infer_initial_state(self, codes: Float[Array, "b t c"]) -> Gaussian:
         """Posterior of the first frame's state, given the first few frames."""

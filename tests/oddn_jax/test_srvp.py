@@ -385,6 +385,14 @@ def test_vgg_coders_keep_to_the_picture(initial_variables):
     assert changed[8, 8] and not changed[:6].any() and not changed[:, 11:].any()
 
 
+def test_bfloat16_stays_inside_the_layers(tiny, video, noise):
+    model, variables = SRVP(dataclasses.replace(CONFIG, compute_dtype="bfloat16")), tiny[1]
+    outputs = jax.eval_shape(lambda: model.apply(variables, video, noise=noise))
+    roll = partial(model.apply, num_steps=1, noise=noise, method="rollout")
+    rollout = jax.eval_shape(lambda: roll(variables, video[:, :3]))
+    assert {x.dtype for x in jax.tree.leaves((outputs, rollout))} == {jnp.dtype("float32")}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
