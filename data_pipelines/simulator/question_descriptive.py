@@ -25,7 +25,38 @@ DRAWS = 400  # possible questions a video, from which 11 are chosen
 
 
 def descriptive_questions(truth: SceneTruth, balance: Balance, generator: np.random.Generator) -> list[dict]:
-    """Up to 11 questions, as `questions.scene_questions`."""
+    """Up to 11 questions, as `questions.scene_questions`; of varied forms, their answers the rarest so far."""
+    pool = _possible_questions(truth, generator)
+    extra = generator.choice(list(EXTRA_SUBTYPES), 2, p=list(EXTRA_SUBTYPES.values()))
+    forms: collections.Counter[str] = collections.Counter()
+    questions = []
+
+    def excess(candidate: Candidate) -> float:
+        share = ANSWER_SHARES[candidate.subtype][candidate.answer]
+        keys = (candidate.subtype, candidate.form)
+        return balance.excess(keys, candidate.answer, share) + forms[candidate.form]
+
+    for subtype in (*SUBTYPES, *extra):
+        if not pool[subtype]:
+            continue
+        best = min(pool[subtype].values(), key=excess)
+        del pool[subtype][best.text]
+        balance.add((best.subtype, best.form), best.answer)
+        forms[best.form] += 1
+        questions.append(
+            {
+                "question": best.text,
+                "question_type": "descriptive",
+                "question_subtype": best.subtype,
+                "program": list(best.program),
+                "answer": best.answer,
+            }
+        )
+    return questions
+
+
+def _possible_questions(truth: SceneTruth, generator: np.random.Generator) -> dict[str, dict[str, Candidate]]:
+    """Questions that the scene answers, by subtype and text."""
     pool: dict[str, dict[str, Candidate]] = {subtype: {} for subtype in ANSWER_SHARES}
     for _ in range(DRAWS):
         subtype = pick(generator, list(pool))
@@ -36,36 +67,7 @@ def descriptive_questions(truth: SceneTruth, balance: Balance, generator: np.ran
             continue
         if answer in ANSWER_SHARES[subtype]:
             pool[subtype].setdefault(text, Candidate(text, program, form, answer, subtype))
-    extra = generator.choice(list(EXTRA_SUBTYPES), 2, p=list(EXTRA_SUBTYPES.values()))
-    chosen, forms = [], collections.Counter()
-    for subtype in (*SUBTYPES, *extra):
-        if not pool[subtype]:
-            continue
-        best = min(
-            pool[subtype].values(),
-            key=lambda candidate: (
-                balance.excess(
-                    (candidate.subtype, candidate.form),
-                    candidate.answer,
-                    ANSWER_SHARES[candidate.subtype][candidate.answer],
-                )
-                + forms[candidate.form]
-            ),
-        )
-        del pool[subtype][best.text]
-        balance.add((best.subtype, best.form), best.answer)
-        forms[best.form] += 1
-        chosen.append(best)
-    return [
-        {
-            "question": candidate.text,
-            "question_type": "descriptive",
-            "question_subtype": candidate.subtype,
-            "program": list(candidate.program),
-            "answer": candidate.answer,
-        }
-        for candidate in chosen
-    ]
+    return pool
 
 
 def _sample_question(subtype: str, truth: SceneTruth, generator: np.random.Generator) -> Phrase:
