@@ -18,13 +18,15 @@ DECODER_WIDTHS = {
 }
 
 
-def batch_norm(train: bool, axis_name: str | None) -> nn.BatchNorm:
+def batch_norm(name: str, train: bool, axis_name: str | None) -> nn.BatchNorm:
     """Batch normalisation over all axes but the last: by the batch in training, by running averages otherwise."""
 
     def scale_init(key, shape, dtype=jnp.float32):
         return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, scale_init=scale_init, axis_name=axis_name)
+    return nn.BatchNorm(
+        not train, momentum=0.9, epsilon=1e-5, scale_init=scale_init, axis_name=axis_name, name=name
+    )
 
 
 class ConvolutionBlock(nn.Module):
@@ -64,7 +66,7 @@ class ConvolutionBlock(nn.Module):
         )
         x = layer(x)
         if self.normalize:
-            x = batch_norm(train, self.axis_name)(x)
+            x = batch_norm("norm", train, self.axis_name)(x)
         return jax.nn.leaky_relu(x, 0.2)
 
 
@@ -113,7 +115,7 @@ class Encoder(nn.Module):
         code = nn.Dense(
             self.code_size, use_bias=False, dtype=self.dtype, kernel_init=normal(0.02), name="code"
         )(x.reshape(len(x), -1))
-        code = jnp.tanh(batch_norm(train, self.axis_name)(code))
+        code = jnp.tanh(batch_norm("code_norm", train, self.axis_name)(code))
         return code, tuple(reversed(skips))
 
 
@@ -161,7 +163,7 @@ class Decoder(nn.Module):
             kernel_init=normal(0.02),
             name="first",
         )
-        x = batch_norm(train, self.axis_name)(first(x).reshape(-1, height, width, channels))
+        x = batch_norm("first_norm", train, self.axis_name)(first(x).reshape(-1, height, width, channels))
         x = jax.nn.leaky_relu(x, 0.2)
         for level, widths in enumerate(DECODER_WIDTHS[self.kind]):
             if self.kind == "vgg":

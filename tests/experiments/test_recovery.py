@@ -52,6 +52,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing_older(small_disk):
 @pytest.mark.slow
 def test_a_disk_that_fills_up_during_a_run_is_one_line(small_disk, data_dir, run_program):
     folder, enlarge = small_disk
+    (folder / "of_others").write_bytes(bytes(950_000))  # full after some tens of steps
     command = (
         *(
             "-m",

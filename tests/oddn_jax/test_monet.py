@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import json
+import pathlib
 from functools import partial
 
 import chex
@@ -16,7 +18,9 @@ import scipy.stats
 
 from oddn_jax.baselines.monet import MONet, attend_recursively, mask_kl, monet_losses, slot_mixture_nll
 from oddn_jax.baselines.monet_config import MONetConfig
+from oddn_jax.export import flatten_params
 
+FROZEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "monet_parameters.json").read_text())
 CONFIG = MONetConfig(
     image_height=8,
     image_width=12,
@@ -70,7 +74,7 @@ def convolutions(sizes, window=3, bias=1):
     return [window**2 * i * o + bias * o for i, o in itertools.pairwise(sizes)]
 
 
-def test_parameter_count_of_each_part():
+def test_names_and_counts_of_each_part():
     """Counted by hand; the offset of the normalisation takes the place of a bias."""
     model = MONet(MONetConfig())
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))["params"]
@@ -87,11 +91,11 @@ def test_parameter_count_of_each_part():
         "decoder/output": 64 * 4 + 4,
     }
     found = dict.fromkeys(expected, 0)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+    for name, leaf in flatten_params(params).items():
         found[next(part for part in expected if name.startswith(part))] += leaf.size
     assert found == expected
     assert sum(found.values()) == 1_010_661
+    assert {name: list(leaf.shape) for name, leaf in flatten_params(params).items()} == FROZEN["default"]
 
 
 @pytest.mark.parametrize("blocks", [4, 6])

@@ -1,6 +1,8 @@
 """SRVP: counts, the residual step, the divergences, batch statistics, and what training and rollouts look at."""
 
 import dataclasses
+import json
+import pathlib
 from functools import partial
 
 import chex
@@ -16,7 +18,9 @@ from oddn_jax.baselines.srvp import SRVP, srvp_losses
 from oddn_jax.baselines.srvp_coders import Encoder
 from oddn_jax.baselines.srvp_config import SRVPConfig, SRVPNoise, srvp_noise
 from oddn_jax.baselines.srvp_states import Gaussian, gaussian_kl
+from oddn_jax.export import flatten_params
 
+FROZEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "srvp_parameters.json").read_text())
 # Counted by hand: 3x3 kernels without bias, then scale and offset of each normalisation.
 VGG_ENCODER = 9 * (
     3 * 64 + 64 * 64 + 64 * 128 + 128**2 + 128 * 256 + 2 * 256**2 + 256 * 512 + 2 * 512**2
@@ -41,18 +45,17 @@ REST = {
 
 
 def count(tree, prefix=""):
-    paths = jax.tree_util.tree_leaves_with_path(tree)
-    names = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in paths}
-    return sum(leaf.size for name, leaf in names.items() if name.startswith(prefix))
+    return sum(leaf.size for name, leaf in flatten_params(tree).items() if name.startswith(prefix))
 
 
 @pytest.mark.parametrize(
     ("coder", "encoder", "decoder"),
     [("vgg", VGG_ENCODER, VGG_DECODER), ("dcgan", DCGAN_ENCODER, DCGAN_DECODER)],
 )
-def test_parameter_count_of_each_part(coder, encoder, decoder):
+def test_names_and_counts_of_each_part(coder, encoder, decoder):
     model = SRVP(SRVPConfig(coder=coder))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))
+    assert {name: list(leaf.shape) for name, leaf in flatten_params(shapes).items()} == FROZEN[coder]
     expected = {"encoder": encoder + CODE, "decoder": decoder + FIRST, **REST}
     for name, number in expected.items():
         assert count(shapes["params"], name) == number, name
@@ -288,7 +291,7 @@ def test_training_moves_the_running_averages_a_tenth_of_the_way(tiny, video, noi
         x = jax.lax.conv_general_dilated(
             x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-    before, after = (v["batch_stats"]["encoder"]["block_1_0"]["BatchNorm_0"] for v in (variables, changed))
+    before, after = (v["batch_stats"]["encoder"]["block_1_0"]["norm"] for v in (variables, changed))
     for name, value in (("mean", x.mean((0, 1, 2))), ("var", x.var((0, 1, 2)))):
         np.testing.assert_allclose(after[name], 0.9 * before[name] + 0.1 * value, rtol=1e-3, atol=1e-5)
 
