@@ -444,7 +444,7 @@ def test_overfits_four_clips_of_a_moving_square():
             top, left = row + down * frame, column + right * frame
             video[clip, frame, top : top + 5, left : left + 5] = np.eye(3)[clip % 3]
     video = jnp.asarray(video)
-    optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 700))
+    optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 1000))
 
     @jax.jit
     def step(variables, state, key):
@@ -460,7 +460,7 @@ def test_overfits_four_clips_of_a_moving_square():
 
     variables = jax.jit(lambda: model.init(jax.random.key(0), method="initialize_parameters"))()
     state = optimizer.init(variables["params"])
-    for number in range(700):
+    for number in range(1000):
         variables, state, error = step(variables, state, jax.random.fold_in(jax.random.key(1), number))
         if number % 100 == 0:
             print(number, float(error))
