@@ -31,7 +31,7 @@ __all__ = [
     "verify",
 ]
 
-DATASETS = ("clevrer", "simulated_clevrer", "block_towers", "simulated_block_towers")
+DATASETS = ("clevrer", "simulated_clevrer", "block_towers", "simulated_block_towers", "clevrer_qa")
 
 
 class BuildSummary(NamedTuple):
@@ -214,7 +214,7 @@ def _summary(path: Path, strict: bool) -> BuildSummary:
     }
     return BuildSummary(
         videos=len(entries),
-        frames=sum(entry["num_frames"] for entry in entries),
+        frames=sum(entry.get("num_frames", 0) for entry in entries),
         skipped=problems[True],
         incomplete=problems[False],
         bytes=sum(file.stat().st_size for file in path.iterdir()),

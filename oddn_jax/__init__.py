@@ -10,7 +10,7 @@ p prediction; `*b` any leading axes. Videos are [b t h w 3] with pixels in [0, 1
     oddn_jax.save("oddn.safetensors", model.config, params); model, params = oddn_jax.load("oddn.safetensors")
 """
 
-from oddn_jax import baselines, distributions, losses, metrics
+from oddn_jax import baselines, distributions, losses, metrics, reasoning
 from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded
 from oddn_jax.distributions import Posterior
@@ -40,6 +40,7 @@ __all__ = [
     "losses",
     "metrics",
     "read_provenance",
+    "reasoning",
     "save",
     "serialize_functions",
 ]

@@ -165,7 +165,6 @@ def test_limit_and_card(raw_dir, tmp_path):
         ClevrerQaConfig(name="none", limit=-1)
 
 
-@pytest.mark.skipif("clevrer_qa" not in build.DATASETS, reason="the build command does not list it")
 def test_the_build_command(raw_dir, tmp_path, capsys):
     arguments = ["clevrer_qa", f"--data_dir={tmp_path / 'data'}", f"--raw_dir={raw_dir}"]
     assert build.main(arguments) == 0
