@@ -7,6 +7,7 @@ from jax import lax
 
 import oddn_jax
 from experiments.cost import count_flops
+from tests.experiments.tiny import get_config
 
 
 def test_products_and_convolutions():
@@ -50,7 +51,7 @@ def test_the_parts_of_the_paper_s_model():
 
 
 def test_the_compiler_agrees_where_nothing_is_repeated():
-    config = oddn_jax.ODDNConfig.preset("quickstart", image_height=16, image_width=16)
+    config = get_config().model
     model = oddn_jax.baselines.IODINE(config)
     video, key = jnp.zeros((2, 16, 16, 3)), jax.random.key(0)
     params = model.init(key, method="initialize_parameters")

@@ -1,4 +1,4 @@
-"""The quickstart: a shortened run in the default suite, the bare command as a slow test."""
+"""The quickstart: a shortened run, and the bare command."""
 
 import contextlib
 import json
@@ -25,6 +25,7 @@ def mean_image_error(dataset_dir, num_frames):
         return np.mean([((batch["video"] - mean) ** 2).mean() for batch in batches])
 
 
+@pytest.mark.slow
 def test_a_shortened_quickstart_learns_and_draws(tmp_path, capsys):
     config = clevrer.get_config("quickstart")
     few = build.make_config("simulated_clevrer", "quickstart", num_train=12, num_validation=4)
