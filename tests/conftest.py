@@ -7,7 +7,7 @@ import pathlib
 # Programs that tests start inherit it. `XLA_FLAGS= python -m pytest` tests optimised code.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-import jax  # noqa: E402
+import jax
 
 CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
