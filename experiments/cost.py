@@ -57,5 +57,5 @@ def _bodies(parameters: dict[str, Any]) -> list[core.Jaxpr]:
     values = [
         x for value in parameters.values() for x in (value if isinstance(value, tuple | list) else (value,))
     ]
-    closed = [value.jaxpr for value in values if isinstance(value, core.ClosedJaxpr)]
-    return closed + [value for value in values if isinstance(value, core.Jaxpr)]
+    # In JAX 0.12 the two are one class, before they are not.
+    return [getattr(x, "jaxpr", x) for x in values if isinstance(x, core.Jaxpr | core.ClosedJaxpr)]
