@@ -57,5 +57,5 @@ def _bodies(parameters: dict[str, Any]) -> list[core.Jaxpr]:
     values = [
         x for value in parameters.values() for x in (value if isinstance(value, tuple | list) else (value,))
     ]
-    # In JAX 0.12 the two are one class, before they are not.
+    # One class in JAX 0.12, two before.
     return [getattr(x, "jaxpr", x) for x in values if isinstance(x, core.Jaxpr | core.ClosedJaxpr)]
