@@ -4,7 +4,7 @@ import os
 import pathlib
 
 # Most of the suite's time is compilation; LLVM's optimisations take half of it and win nothing on tiny models.
-# Programs that tests start inherit it. `XLA_FLAGS= python -m pytest` tests optimised code.
+# Programs that tests start inherit it. `XLA_FLAGS= python -m pytest` tests optimised code, as the slow tests want it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
