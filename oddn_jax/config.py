@@ -40,6 +40,10 @@ class ODDNConfig:
     initial_posterior_range: float = (
         0.5  # learned initial posterior ~ U(-r, r); IODINE code (the paper prints U(0.5, 0.5))
     )
+    kernel_gain: float = (
+        1.0  # initial kernels in front of an ELU, over PyTorch's default; our choice: 2.2 keeps the signal's
+        # variance through the layers, and the slots divide the scene many times sooner (training diary)
+    )
     features: str = (
         "random"  # SqueezeNet channels for the refinement: none, random or imagenet weights; Table 4's count
     )
@@ -139,8 +143,9 @@ class ODDNConfig:
             raise ValueError(
                 f"num_context_frames={self.num_context_frames} must be at least 2: dynamics need two frames"
             )
-        if self.likelihood_variance <= 0:
-            raise ValueError(f"likelihood_variance={self.likelihood_variance} must be positive")
+        for name in ("likelihood_variance", "kernel_gain"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be positive")
         for name in (
             "initial_posterior_range",
             "nll_weight",

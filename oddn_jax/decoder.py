@@ -47,7 +47,7 @@ class BroadcastConvolution(nn.Module):
         config = self.config
         height, width, channels = config.image_height, config.image_width, config.convolution_channels
         inputs = 2 + latents.shape[-1]
-        kernel = self.param("kernel", kernel_init, (3, 3, inputs, channels))
+        kernel = self.param("kernel", kernel_init(config.kernel_gain), (3, 3, inputs, channels))
         bias = self.param("bias", uniform_init((9 * inputs) ** -0.5), (channels,))
         of_coordinates, of_latents = kernel[:, :, :2], kernel[:, :, 2:].astype(config.compute_dtype)
         taps = jnp.einsum("nl,yxlc->nyxc", latents.astype(config.compute_dtype), of_latents)
@@ -74,7 +74,10 @@ class SpatialBroadcastDecoder(nn.Module):
     def setup(self):
         config = self.config
         channels, dtype = config.convolution_channels, config.compute_dtype
-        inner = [Convolution(channels, channels, dtype=dtype) for _ in range(NUM_CONVOLUTIONS - 2)]
+        inner = [
+            Convolution(channels, channels, dtype=dtype, gain=self.config.kernel_gain)
+            for _ in range(NUM_CONVOLUTIONS - 2)
+        ]
         self.conv = [BroadcastConvolution(config), *inner, Convolution(channels, 4, dtype=dtype)]
 
     def __call__(

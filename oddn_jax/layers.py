@@ -13,8 +13,10 @@ from jaxtyping import Array, Float
 
 ACTIVATIONS = {"relu": jax.nn.relu, "elu": jax.nn.elu, "tanh": jnp.tanh}
 
-# U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for kernels.
-kernel_init = variance_scaling(1 / 3, "fan_in", "uniform")
+
+def kernel_init(gain: float = 1.0):
+    """An initialiser that draws from `gain` times U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for kernels."""
+    return variance_scaling(gain**2 / 3, "fan_in", "uniform")
 
 
 def uniform_init(bound: float):
@@ -26,9 +28,13 @@ def uniform_init(bound: float):
     return init
 
 
-def dense(inputs: int, outputs: int, *, use_bias: bool = True, dtype: str | None = None) -> nn.Dense:
+def dense(
+    inputs: int, outputs: int, *, use_bias: bool = True, dtype: str | None = None, gain: float = 1.0
+) -> nn.Dense:
     """A dense layer, kernel [inputs, outputs]."""
-    return nn.Dense(outputs, use_bias, dtype, kernel_init=kernel_init, bias_init=uniform_init(inputs**-0.5))
+    return nn.Dense(
+        outputs, use_bias, dtype, kernel_init=kernel_init(gain), bias_init=uniform_init(inputs**-0.5)
+    )
 
 
 class Convolution(nn.Module):
@@ -44,6 +50,7 @@ class Convolution(nn.Module):
     stride: int = 1
     padding: str = "SAME"
     dtype: str | None = None  # of the products; None takes that of the input
+    gain: float = 1.0  # of the initial kernel
     pretrained: Callable | None = (
         None  # returns (kernel, bias) to start from; called only when parameters are made
     )
@@ -52,7 +59,7 @@ class Convolution(nn.Module):
     def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n y x o"]:
         """Returns the convolved pictures."""
         shape = (self.window, self.window, self.inputs, self.outputs)
-        initializers = (kernel_init, uniform_init((self.window**2 * self.inputs) ** -0.5))
+        initializers = (kernel_init(self.gain), uniform_init((self.window**2 * self.inputs) ** -0.5))
         if self.pretrained is not None:
             initializers = [lambda key, shape, i=i: jnp.asarray(self.pretrained()[i]) for i in (0, 1)]
         kernel = self.param("kernel", initializers[0], shape)

@@ -116,9 +116,10 @@ class RefinementNetwork(nn.Module):
         num_features = 0 if config.features == "none" else 16
         channels, hidden = config.convolution_channels, config.hidden_size
         sizes = [NUM_IMAGE_CHANNELS + num_features] + [channels] * NUM_CONVOLUTIONS
-        self.conv = [Convolution(i, o, dtype=config.compute_dtype) for i, o in itertools.pairwise(sizes)]
+        options = {"dtype": config.compute_dtype, "gain": config.kernel_gain}
+        self.conv = [Convolution(i, o, **options) for i, o in itertools.pairwise(sizes)]
         pooled = (config.image_height // POOL) * (config.image_width // POOL) * channels
-        self.code = dense(pooled, hidden, dtype=config.compute_dtype)
+        self.code = dense(pooled, hidden, **options)
         self.lstm = LSTMCell(4 * config.latent_size + hidden, hidden, config.compute_dtype)
         self.delta = dense(hidden, 2 * config.latent_size, dtype=config.compute_dtype)
 

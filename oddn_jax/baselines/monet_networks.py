@@ -23,7 +23,7 @@ class AttentionBlock(nn.Module):
     def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n h w o"]:
         """Returns pictures of the same size."""
         conv = nn.Conv(
-            self.outputs, (3, 3), use_bias=False, dtype=self.dtype, kernel_init=kernel_init, name="conv"
+            self.outputs, (3, 3), use_bias=False, dtype=self.dtype, kernel_init=kernel_init(), name="conv"
         )
         return jax.nn.relu(nn.InstanceNorm(epsilon=1e-5, use_scale=False, name="norm")(conv(x)))
 

@@ -32,6 +32,7 @@ def test_configs_are_hashable_and_plain(name):
         ("num_attention_heads", 5),
         ("num_context_frames", 1),
         ("likelihood_variance", 0.0),
+        ("kernel_gain", 0.0),
         ("kl_weight", -1.0),
     ],
 )
