@@ -129,16 +129,29 @@ def parse(
     Raises:
         ValueError: a flag, a config file, a variant, an option or a value is wrong; one line says which.
     """
-    given, known = "\n".join(argv[1:]), configs.flatten(TrainConfig())
-    for path in re.findall(r"(?m)^--?config[=\n]([^:\n]*)", given):
-        if not pathlib.Path(path).is_file():
+    given = "\n".join(argv[1:])
+    files = re.findall(r"(?m)^--?config[=\n]([^\n]*)", given)
+    for file in files:
+        if not pathlib.Path(path := file.partition(":")[0]).is_file():
             raise ValueError(f"no config file {path!r}")
+    # First as it is without overrides: which options it has hangs on its model.
+    known = configs.flatten(
+        _read(_flags(numbers), [argv[0], *(f"--config={file}" for file in files)], default_config)[0]
+    )
     for name in overridden_options(argv):
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             raise ValueError(
                 f"no option --config.{name}" + (f", did you mean --config.{close[0]}?" if close else "")
             )
+    options = _flags(numbers)
+    config, rest = _read(options, argv, default_config)
+    if rest:
+        raise ValueError(f"unexpected argument {rest[0]!r}: options look like --config.num_steps=100")
+    return config, options
+
+
+def _flags(numbers: Mapping[str, tuple[int, str]]) -> flags.FlagValues:
     options = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "the run's folder", flag_values=options)
     flags.DEFINE_bool("debug", False, "trace errors", flag_values=options)
@@ -149,6 +162,13 @@ def parse(
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=options)
     for name, (default, meaning) in numbers.items():
         flags.DEFINE_integer(name, default, meaning, flag_values=options)
+    return options
+
+
+def _read(
+    options: flags.FlagValues, argv: Sequence[str], default_config: str
+) -> tuple[TrainConfig, list[str]]:
+    """The config, and the arguments that are no flags."""
     try:
         with warnings.catch_warnings():
             # ml_collections still loads files by a call that Python means to remove.
@@ -162,9 +182,7 @@ def parse(
         raise ValueError(
             f"--config={options['config'].config_filename}: its get_config() returns no TrainConfig"
         )
-    if rest:
-        raise ValueError(f"unexpected argument {rest[0]!r}: options look like --config.num_steps=100")
-    return config, options
+    return config, rest
 
 
 def _last_line(error: Exception) -> str:

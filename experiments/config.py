@@ -1,9 +1,11 @@
 """Every option of training, in this one place; the model's own are in `oddn_jax.config`."""
 
 import dataclasses
+import importlib
 from dataclasses import dataclass, field
+from typing import Any
 
-from oddn_jax.config import ODDNConfig
+from oddn_jax import ODDNConfig, VideoModel, find_model
 
 # No `from __future__ import annotations` here: ml_collections reads the field types to parse command-line overrides.
 
@@ -30,7 +32,8 @@ class TrainConfig:
     number of steps nor when the clips grow: both are our choice, fitted to its two days on eight GPUs.
     """
 
-    model: ODDNConfig = field(default_factory=lambda: ODDNConfig.preset("prediction"))
+    system: str = "ODDN"  # of oddn_jax.MODELS, or "package.module:Class", a VideoModel of your own
+    model: Any = field(default_factory=lambda: ODDNConfig.preset("prediction"))
     data: DataConfig = field(default_factory=DataConfig)
     workdir: str = "runs/prediction"
     seed: int = 0  # initial parameters, noise, order of the data
@@ -40,10 +43,13 @@ class TrainConfig:
     batch_size: int = 12  # clips per step, over all devices
     # (until this share of the steps, this many frames per clip), in order; the last share is 1.
     curriculum: tuple = ((0.1, 3), (0.2, 4), (0.3, 5), (0.45, 6), (1.0, 8))
+    optimizer: str = "adam"  # "adam" or "rmsprop"
     learning_rate: float = 3e-4
-    schedule: str = "constant"  # "constant" or "cosine" (falls to 0 at num_steps), both after the warm-up
+    # "constant", "cosine" (falls to 0 at num_steps) or "linear_end" (constant, then falls linearly to 0 over the last
+    # third, as SRVP's), all after the warm-up.
+    schedule: str = "constant"
     warmup_steps: int = 0  # the rate climbs linearly over these
-    gradient_clip: float = 5.0  # largest global norm of the gradient
+    gradient_clip: float = 5.0  # largest global norm of the gradient; 0: as it is
 
     log_every: int = 100  # steps
     eval_every: int = 2_500  # steps; the validation bound chooses the best checkpoint
@@ -60,6 +66,30 @@ RESUMABLE_FIELDS = frozenset(
     "workdir num_steps log_every eval_every save_every keep_checkpoints num_figure_clips "
     "figures_every data.data_dir data.num_threads model.remat model.unroll".split()
 )
+
+
+# Options that older runs do not have, with the value that says what those did.
+LATER_OPTIONS = {"system": "ODDN", "optimizer": "adam"}
+
+
+def model_class(system: str) -> type[VideoModel]:
+    """The class that `config.system` names; its module is imported where it is not one of the library's.
+
+    Raises:
+        ValueError: there is no such class.
+    """
+    module, _, name = system.partition(":")
+    if name:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(f"config.system {system!r} cannot be imported: {error}") from None
+    return find_model(system)
+
+
+def make_model(config: TrainConfig) -> VideoModel:
+    """The model of a run."""
+    return model_class(config.system)(config.model)
 
 
 def clip_length(config: TrainConfig, step: int) -> int:
@@ -79,18 +109,26 @@ def check(config: TrainConfig, num_devices: int) -> None:
     Args:
         num_devices: devices that share a batch, over all processes.
     """
-    try:
-        config.model.validate()
-    except ValueError as error:
-        raise ValueError(f"config.model.{error}") from None
-    positive = (
-        "num_steps batch_size learning_rate gradient_clip keep_checkpoints num_valid_clips num_figure_clips"
-    )
+    wanted = model_class(config.system).Config
+    if not isinstance(config.model, wanted):
+        raise ValueError(
+            f"config.model is a {type(config.model).__name__}, {config.system} wants a {wanted.__name__}"
+        )
+    if hasattr(config.model, "validate"):
+        try:
+            config.model.validate()
+        except ValueError as error:
+            raise ValueError(f"config.model.{error}") from None
+    positive = "num_steps batch_size learning_rate keep_checkpoints num_valid_clips num_figure_clips"
     for name in (*positive.split(), "log_every", "eval_every", "save_every"):
         if not getattr(config, name) > 0:
             raise ValueError(f"config.{name} is {getattr(config, name)}: it must be above 0")
     if config.figures_every < 0:
         raise ValueError(f"config.figures_every is {config.figures_every}: it must be 0 (never) or above")
+    if not config.gradient_clip >= 0:
+        raise ValueError(
+            f"config.gradient_clip is {config.gradient_clip}: it must be 0 (no clipping) or above"
+        )
     _check_curriculum(config)
     if config.batch_size % num_devices:
         raise ValueError(
@@ -101,8 +139,12 @@ def check(config: TrainConfig, num_devices: int) -> None:
         raise ValueError(
             f"config.num_valid_clips {config.num_valid_clips} is no multiple of config.batch_size {config.batch_size}"
         )
-    if config.schedule not in ("constant", "cosine"):
-        raise ValueError(f'config.schedule {config.schedule!r} is unknown: take "constant" or "cosine"')
+    choices = {"optimizer": ("adam", "rmsprop"), "schedule": ("constant", "cosine", "linear_end")}
+    for name, known in choices.items():
+        if getattr(config, name) not in known:
+            raise ValueError(
+                f"config.{name} {getattr(config, name)!r} is unknown: take one of {', '.join(known)}"
+            )
     if not 0 <= config.warmup_steps <= config.num_steps:
         raise ValueError(
             f"config.warmup_steps {config.warmup_steps} must lie in 0 to config.num_steps {config.num_steps}"
@@ -135,12 +177,13 @@ def to_json(config: TrainConfig) -> dict:
 
 
 def from_json(values: dict) -> TrainConfig:
-    """The inverse of `to_json`. Raises ValueError on a field that this version does not know."""
-    return _build(TrainConfig, values, "config")
+    """The inverse of `to_json`. Raises ValueError on a field or a system that this version does not know."""
+    system = values.get("system", "ODDN")
+    return _build(TrainConfig, values, "config", model=model_class(system).Config)
 
 
-def _build(record: type, values: dict, path: str):
-    types = {entry.name: entry.type for entry in dataclasses.fields(record)}
+def _build(record: type, values: dict, path: str, **known_types: type):
+    types = {entry.name: entry.type for entry in dataclasses.fields(record)} | known_types
     unknown = sorted(set(values) - set(types))
     if unknown:
         raise ValueError(f"{path}.{unknown[0]} is not an option of this version")

@@ -85,7 +85,7 @@ def main(options: argparse.Namespace) -> None:
     clips = choose_clips(datasets.find(data, config), data, config.num_context_frames, options)
     num_predicted = min(config.num_rollout_steps, clips.num_frames - config.num_context_frames)
     scores = evaluation.evaluate(
-        evaluation.oddn_look(found.model, num_predicted),
+        evaluation.look_of(found.model, num_predicted),
         found.params,
         clips,
         evaluation.mean_frame(clips.dataset_dir),

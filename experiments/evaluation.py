@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import oddn_jax
 from data_pipelines import clips as clip_rules
 from data_pipelines import loaders
 from data_pipelines.datasets import open_split, read_index
 from data_pipelines.progress import Progress
 from experiments import probe
-from oddn_jax import metrics
+from experiments.steps import clip_keys
+from oddn_jax import Seen, VideoModel, metrics
 from oddn_jax.lpips import lpips
 
 # How `loaders.evaluation_batches` is asked for each kind of clips. Source of "paper": section 4.1.
@@ -30,16 +30,6 @@ RULES = {
 PSNR_LIMIT = 10 * math.log10(12 * 255**2)  # 58.9 dB
 MEAN_FRAME_VIDEOS = 1000
 MASK_METRICS = ("ari", "fg_ari", "miou")  # need ground truth
-
-
-class Seen(NamedTuple):
-    """What a model makes of some clips; None for what it does not have."""
-
-    reconstruction: jax.Array | None  # f32[b t h w 3]
-    slot_masks: jax.Array | None  # f32[b t k h w 1]
-    latents: jax.Array | None  # f32[b t k l]
-    dynamics: jax.Array | None  # f32[b t-1 k d], of each frame but the first
-    predicted: jax.Array | None  # f32[b s h w 3], the s frames after the observed ones
 
 
 # (params, video f32[b t h w 3], example_id u32[b]) -> Seen; what it makes of a clip may hang on that clip alone.
@@ -57,25 +47,13 @@ class Clips(NamedTuple):
     limit: int | None = None  # only the first so many
 
 
-def oddn_look(model: oddn_jax.ODDN, num_predicted: int) -> Look:
-    """All that the scores need of an ODDN: every frame inferred once, the prediction from the first frames' latents."""
+def look_of(model: VideoModel, num_predicted: int) -> Look:
+    """All that the scores need of a model; its noise is keyed by the clip alone."""
 
     def look(params, video, example_id):
-        config = model.config
-        shape = (config.num_refinement_steps, video.shape[1], config.num_slots, config.latent_size)
-        # Refinement samples. Keyed by the clip, so that neither its place in a batch nor the batch's size matter.
-        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(0)))(example_id)
-        noise = jax.vmap(lambda key: jax.random.normal(key, shape), out_axes=1)(keys)
-        apply = functools.partial(model.apply, {"params": params})
-        inferred = apply(video, noise=noise, deterministic=not config.sample_at_test, method="infer")
-        observed = inferred.latents[:, : config.num_context_frames]
-        return Seen(
-            reconstruction=inferred.decoded.reconstruction,
-            slot_masks=inferred.decoded.slot_masks,
-            latents=inferred.latents,
-            dynamics=apply(inferred.latents, method="distill").dynamics,
-            predicted=apply(observed, num_steps=num_predicted, method="rollout").decoded.reconstruction,
-        )
+        keys = clip_keys(jax.random.key(0), example_id)
+        observed = model.num_context_frames
+        return model.look(params, video, keys, num_predicted=num_predicted, num_observed=observed)
 
     return look
 

@@ -55,7 +55,11 @@ def explain_exhausted_memory(config: TrainConfig) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
+        knobs = {"remat": "step (or everything)", "compute_dtype": "bfloat16"}
+        others = [
+            f"--config.model.{name}={value}" for name, value in knobs.items() if hasattr(config.model, name)
+        ]
         raise MemoryError(
-            f"config.batch_size {config.batch_size} does not fit the device: lower --config.batch_size, "
-            "or set --config.model.remat=step (or everything), or --config.model.compute_dtype=bfloat16"
+            f"config.batch_size {config.batch_size} does not fit the device: lower --config.batch_size"
+            + (f", or set {', or '.join(others)}" if others else "")
         ) from error

@@ -82,21 +82,30 @@ class MetricLog:
 
 
 def summarize(metrics: Mapping[str, float]) -> str:
-    """The metrics as people read them, on one line; losses and KL in nats per clip, each slot's KL per frame."""
-    terms = ", ".join(f"{name} {metrics[name]:.5g}" for name in ("reconstruction", "prediction", "kl"))
-    slot_kl = (metrics[name] for name in sorted(metrics) if name.startswith("slot_kl_"))
+    """The metrics as people read them, on one line; losses and KL in nats per clip, each slot's KL per frame.
+
+    What a model does not have is left out.
+    """
+
+    def tell(**shown: str) -> list[str]:
+        return [text.format(metrics[name]) for name, text in shown.items() if name in metrics]
+
+    terms = tell(reconstruction="reconstruction {:.5g}", prediction="prediction {:.5g}", kl="kl {:.5g}")
+    errors = tell(mse="mse {:.3g}", mse_predicted="predicted {:.3g}", mse_copy_last="copied {:.3g}")
     parts = [
-        f"loss {metrics['loss']:.5g} nats ({terms})",
-        f"mse {metrics['mse']:.3g}, predicted {metrics['mse_predicted']:.3g}, copied {metrics['mse_copy_last']:.3g}",
-        f"mask entropy {metrics['mask_entropy']:.3f}",
-        f"{metrics['slot_usage']:.2g} slots used, KL of each {'/'.join(f'{kl:.3g}' for kl in slot_kl)}",
+        f"loss {metrics['loss']:.5g} nats" + (f" ({', '.join(terms)})" if terms else ""),
+        ", ".join(errors),
     ]
+    parts += tell(mask_entropy="mask entropy {:.3f}", slot_usage="{:.2g} slots used")
+    slot_kl = [metrics[name] for name in sorted(metrics) if name.startswith("slot_kl_")]
+    if slot_kl:
+        parts.append(f"KL of each {'/'.join(f'{kl:.3g}' for kl in slot_kl)}")
     if "gradient_norm" in metrics:
         parts.append(f"gradient norm {metrics['gradient_norm']:.3g}")
     if "images_per_second" in metrics:
         waiting = f"{metrics['data_wait_share']:.0%} waiting for data"
         parts.append(f"{metrics['images_per_second']:.3g} images/s, {waiting}")
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))
 
 
 def write_pictures(workdir: pathlib.Path, step: int, paths: Sequence[pathlib.Path]) -> None:

@@ -28,11 +28,15 @@ def open_run(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
     changes = []
     if (workdir / "config.json").exists() and any((workdir / FOLDER).glob("[0-9]*")):
         before, now = configs.flatten(load_config(workdir)), configs.flatten(config)
-        different = {name for name in now if now[name] != before[name]}
-        changes = [f"config.{name} was {before[name]!r}, is {now[name]!r}" for name in sorted(different)]
+        different = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
+        changes = [
+            f"config.{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in sorted(different)
+        ]
         fixed = different - configs.RESUMABLE_FIELDS
         if fixed:
-            lines = ", ".join(f"{name} ({before[name]!r}, now {now[name]!r})" for name in sorted(fixed))
+            lines = ", ".join(
+                f"{name} ({before.get(name)!r}, now {now.get(name)!r})" for name in sorted(fixed)
+            )
             raise ValueError(f"{workdir} holds a run with another config: {lines}; choose another --workdir")
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -66,9 +70,15 @@ def load_versions(workdir: str | pathlib.Path) -> dict:
 
 
 def fingerprint(config: TrainConfig) -> str:
-    """The SHA-256 sum of every option that must not change while a run goes on."""
-    flat = configs.flatten(config)
-    fixed = {name: value for name, value in flat.items() if name not in configs.RESUMABLE_FIELDS}
+    """The SHA-256 sum of every option that must not change while a run goes on.
+
+    Options that came later count where they differ from what runs without them did.
+    """
+    fixed = {
+        name: value
+        for name, value in configs.flatten(config).items()
+        if name not in configs.RESUMABLE_FIELDS and (name, value) not in configs.LATER_OPTIONS.items()
+    }
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 

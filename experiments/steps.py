@@ -11,8 +11,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-import oddn_jax
-from experiments.config import TrainConfig
+from experiments.config import TrainConfig, make_model
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
 
@@ -31,44 +30,38 @@ def make_mesh() -> Mesh:
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam behind a clip of the gradient's global norm."""
-    if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(
-            config.learning_rate, max(1, config.num_steps - config.warmup_steps)
-        )
-    else:
-        after = optax.constant_schedule(config.learning_rate)
-    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
-    schedule = optax.join_schedules([warmup, after], [config.warmup_steps])
-    return optax.chain(optax.clip_by_global_norm(config.gradient_clip), optax.adam(schedule))
+    """Adam, or RMSprop, behind a clip of the gradient's global norm."""
+    rate, num_steps = config.learning_rate, max(1, config.num_steps - config.warmup_steps)
+    after = {
+        "constant": optax.constant_schedule(rate),
+        "cosine": optax.cosine_decay_schedule(rate, num_steps),
+        "linear_end": optax.linear_schedule(rate, 0.0, num_steps - num_steps * 2 // 3, num_steps * 2 // 3),
+    }
+    warmup = optax.linear_schedule(0.0, rate, config.warmup_steps)
+    schedule = optax.join_schedules([warmup, after[config.schedule]], [config.warmup_steps])
+    # RMSprop as PyTorch's: averages over a hundred steps.
+    descent = optax.adam(schedule) if config.optimizer == "adam" else optax.rmsprop(schedule, decay=0.99)
+    clip = optax.clip_by_global_norm(config.gradient_clip) if config.gradient_clip else optax.identity()
+    return optax.chain(clip, descent)
 
 
 def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first step, from `config.seed`."""
     key, _ = jax.random.split(jax.random.key(config.seed))
-    params = oddn_jax.ODDN(config.model).init(key, method="initialize_parameters")["params"]
+    params = make_model(config).initialize(key)
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def clip_keys(key: jax.Array, example_id: jax.Array) -> jax.Array:
+    """A key for each clip, which hangs on `key` and its own id alone: the same on any number of devices."""
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(example_id)
 
 
 def compute_losses(
     config: TrainConfig, params: Any, video: jax.Array, key: jax.Array, example_id: jax.Array
 ) -> dict[str, jax.Array]:
-    """The loss and what is logged beside it, means over the batch, by name.
-
-    The noise of a clip hangs on `key` and its own id alone, so that it is the same on any number of devices.
-    """
-    shape = (
-        config.model.num_refinement_steps,
-        video.shape[1],
-        config.model.num_slots,
-        config.model.latent_size,
-    )
-    noise = jax.vmap(lambda id: jax.random.normal(jax.random.fold_in(key, id), shape), out_axes=1)(example_id)
-    outputs = oddn_jax.ODDN(config.model).apply({"params": params}, video, noise=noise)
-    losses = oddn_jax.losses.oddn_losses(outputs, config.model)
-    named = {"loss": losses.total, "reconstruction": losses.reconstruction, "kl": losses.kl}
-    named |= {"prediction": losses.prediction, **losses.terms}
-    return named | oddn_jax.metrics.training_diagnostics(outputs, video)
+    """The loss and what is logged beside it, means over the batch, by name, without training on it."""
+    return make_model(config).loss(params, video, clip_keys(key, example_id), train=False)[0]
 
 
 def make_train_step(config: TrainConfig, optimizer: optax.GradientTransformation, mesh: Mesh) -> Callable:
@@ -79,19 +72,24 @@ def make_train_step(config: TrainConfig, optimizer: optax.GradientTransformation
     summed over the devices: n times too large on n of them, measured, and so is the inner gradient of the inference.
     """
 
+    model = make_model(config)
+
     def step(state, video, example_id):
         _, key = jax.random.split(jax.random.key(config.seed))
         key = jax.random.fold_in(key, state.step)
 
         def loss(params):
-            losses = compute_losses(config, params, video, key, example_id)
-            return losses["loss"], losses
+            metrics, collections = model.loss(params, video, clip_keys(key, example_id), axis_name="data")
+            return metrics["loss"], (metrics, collections)
 
-        flat, restore = ravel_pytree(jax.grad(loss, has_aux=True)(state.params))
+        gradients, (metrics, collections) = jax.grad(loss, has_aux=True)(state.params)
+        flat, restore = ravel_pytree((gradients, metrics))
         gradients, metrics = restore(jax.lax.pmean(flat, "data"))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         metrics |= {"gradient_norm": optax.tree.norm(gradients), "update_norm": optax.tree.norm(updates)}
-        return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
+        # The optimiser has left the collections alone: no gradient flows into them.
+        params = {**optax.apply_updates(state.params, updates), **collections}
+        return TrainState(state.step + 1, params, opt_state), metrics
 
     return jax.jit(_on_devices(step, mesh), donate_argnums=0)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import oddn_jax
 from data_pipelines import build
 from experiments import checkpoints, runs
-from experiments.config import DataConfig
+from experiments.config import DataConfig, make_model
 
 DEFAULT_RUN = "runs/quickstart"
 
@@ -17,7 +17,7 @@ DEFAULT_RUN = "runs/quickstart"
 class Trained(NamedTuple):
     """A model, its parameters, and where they come from."""
 
-    model: oddn_jax.ODDN
+    model: oddn_jax.VideoModel
     params: Mapping[str, Any]
     data: DataConfig | None  # what it was trained on; None where an exported file does not say
     provenance: Mapping[str, Any]  # JSON-able facts: data, step, seed, commit, ...
@@ -72,7 +72,7 @@ def _of_run(run: str, step: int | None) -> Trained:
         "seed": config.seed,
         **{name: versions.get(name) for name in ("commit", "devices", "packages")},
     }
-    return Trained(oddn_jax.ODDN(config.model), params, config.data, provenance, run)
+    return Trained(make_model(config), params, config.data, provenance, run)
 
 
 def _of_file(path: str) -> Trained:

@@ -17,12 +17,16 @@ from oddn_jax.distributions import Posterior
 from oddn_jax.dynamics import Distillation
 from oddn_jax.export import load, read_provenance, save
 from oddn_jax.inference import Inference
-from oddn_jax.model import ODDN, Outputs, Prediction, Rollout
+from oddn_jax.model import ODDN, Outputs, Rollout
+from oddn_jax.models import MODELS, find_model, model_name
+from oddn_jax.prediction import Prediction
 from oddn_jax.relation import Interaction
 from oddn_jax.serialized import serialize_functions
 from oddn_jax.version import __version__
+from oddn_jax.video_model import Seen, VideoModel
 
 __all__ = [
+    "MODELS",
     "ODDN",
     "Decoded",
     "Distillation",
@@ -33,12 +37,16 @@ __all__ = [
     "Posterior",
     "Prediction",
     "Rollout",
+    "Seen",
+    "VideoModel",
     "__version__",
     "baselines",
     "distributions",
+    "find_model",
     "load",
     "losses",
     "metrics",
+    "model_name",
     "read_provenance",
     "reasoning",
     "save",

@@ -1,35 +1,47 @@
 """Backbone: the slot inference that ODDN and its IODINE baselines share."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded, SpatialBroadcastDecoder, compose
-from oddn_jax.distributions import Posterior
+from oddn_jax.distributions import Posterior, slot_kl
 from oddn_jax.features import FeatureStack
 from oddn_jax.inference import Inference, iterative_inference
 from oddn_jax.layers import uniform_init
+from oddn_jax.losses import Losses
+from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import NUM_IMAGE_CHANNELS, RefinementInputs, RefinementNetwork
+from oddn_jax.video_model import Seen, VideoModel
 
 
-class Backbone(nn.Module):
+class Backbone(VideoModel):
     """IODINE with 64 latents per slot, as the paper uses it: frames in, slots out, frame by frame.
 
     Source: paper 3.1 and the released code whose parameter count is Table 4's.
+
+    Attributes:
+      config: `ODDNConfig`.
+      decoder_type, refinement_type: the classes of its parts, each made from the config.
     """
 
     config: ODDNConfig
+    Config = ODDNConfig
+    decoder_type = SpatialBroadcastDecoder
+    refinement_type = RefinementNetwork
 
     def setup(self):
         config = self.config
         if config.features != "none":
             self.features = FeatureStack(config)
-        self.decoder = SpatialBroadcastDecoder(config)
-        self.refinement = RefinementNetwork(config)
+        self.decoder = self.decoder_type(config)
+        self.refinement = self.refinement_type(config)
         init = uniform_init(config.initial_posterior_range)
         self.initial_posterior = self.param("initial_posterior", init, (2 * config.latent_size,))
 
@@ -53,37 +65,73 @@ class Backbone(nn.Module):
           ValueError: the frames have another size, or neither or both of key and noise are given.
         """
         config = self.config
-        if video.shape[-3:-1] != (config.image_height, config.image_width):
-            raise ValueError(
-                f"frames are {video.shape[-3]}x{video.shape[-2]} (height x width), "
-                f"the model's are {config.image_height}x{config.image_width}"
-            )
-        batch = video.shape[:-3]
-        slots = (*batch, config.num_slots)
-        if (key is None) == (noise is None):
-            raise ValueError("give either a key or noise, not both and not neither")
-        if noise is None:
-            noise = jax.random.normal(
-                key, (config.num_refinement_steps, *slots, config.latent_size), video.dtype
-            )
-        initial = jnp.broadcast_to(self.initial_posterior, (*slots, 2 * config.latent_size)).astype(
-            video.dtype
-        )
-        features = None
-        if config.features != "none":
-            features = self.features(video.reshape(-1, *video.shape[-3:]))
-            features = features.reshape(*video.shape[:-1], -1)
+        slots = (*video.shape[:-3], config.num_slots)
+        noise = self.check_inputs(video, key, noise)
         return iterative_inference(
             as_function(self.decoder),
             as_function(self.refinement),
             video,
-            features,
-            Posterior(*jnp.split(initial, 2, -1)),
+            self.image_features(video),
+            self.initial_posteriors(slots, video.dtype),
             self.refinement.initial_state(slots, video.dtype),
             noise,
             config,
             deterministic=deterministic,
         )
+
+    def check_inputs(
+        self,
+        video: Float[Array, "*b h w 3"],
+        key: PRNGKeyArray | None,
+        noise: Float[Array, "r *b k l"] | None,
+    ) -> Float[Array, "r *b k l"]:
+        """Checks what `infer` is given, and returns the noise, drawn where there is only a key."""
+        config = self.config
+        if video.shape[-3:-1] != (config.image_height, config.image_width):
+            raise ValueError(
+                f"frames are {video.shape[-3]}x{video.shape[-2]} (height x width), "
+                f"the model's are {config.image_height}x{config.image_width}"
+            )
+        if (key is None) == (noise is None):
+            raise ValueError("give either a key or noise, not both and not neither")
+        if noise is None:
+            shape = (config.num_refinement_steps, *video.shape[:-3], config.num_slots, config.latent_size)
+            noise = jax.random.normal(key, shape, video.dtype)
+        return noise
+
+    def image_features(self, video: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w f"] | None:
+        """Further image channels for the refinement network, where the model has such."""
+        if self.config.features == "none":
+            return None
+        features = self.features(video.reshape(-1, *video.shape[-3:]))
+        return features.reshape(*video.shape[:-1], -1)
+
+    def initial_posteriors(self, slots: tuple[int, ...], dtype: jax.typing.DTypeLike) -> Posterior:
+        """The learned posterior in front of the first decoding, the same for every slot."""
+        initial = jnp.broadcast_to(self.initial_posterior, (*slots, 2 * self.config.latent_size))
+        return Posterior(*jnp.split(initial.astype(dtype), 2, -1))
+
+    def infer_context(
+        self,
+        context: Float[Array, "*b t h w 3"] | Float[Array, "*b t k l"],
+        key: PRNGKeyArray | None,
+        noise: Float[Array, "r *b t k l"] | None,
+    ) -> Float[Array, "*b t k l"]:
+        """The latents of the last two frames of a context; latents are taken as they are.
+
+        Raises:
+          ValueError: it has fewer than two frames.
+        """
+        config = self.config
+        size = (config.image_height, config.image_width, 3)
+        is_video = context.shape[-3:] == size
+        if context.shape[-4 if is_video else -3] < 2:
+            raise ValueError("a rollout needs two frames of context: what moves shows in a pair of frames")
+        if not is_video:
+            return context[..., -2:, :, :]
+        noise = None if noise is None else noise[..., -2:, :, :]
+        deterministic = not config.sample_at_test
+        return self.infer(context[..., -2:, :, :, :], key, noise=noise, deterministic=deterministic).latents
 
     def decode(self, latents: Float[Array, "*b k l"]) -> Decoded:
         """Decodes slots into their pictures, their masks, and the picture they make together."""
@@ -102,6 +150,45 @@ class Backbone(nn.Module):
             channels += self.features(jnp.zeros((1, height, width, 3))).shape[-1]
         inputs = RefinementInputs(jnp.zeros((1, height, width, channels)), jnp.zeros((1, 4 * latent_size)))
         self.refinement(inputs, self.refinement.initial_state((1,), jnp.float32))
+
+    @nn.nowrap
+    def draw_noise(self, keys: Key[Array, " b"], num_frames: int) -> Float[Array, "r b t k l"]:
+        """The noise of `infer`, each clip's from its own key."""
+        config = self.config
+        shape = (config.num_refinement_steps, num_frames, config.num_slots, config.latent_size)
+        return jax.vmap(lambda key: jax.random.normal(key, shape), out_axes=1)(keys)
+
+    @nn.nowrap
+    def metrics(
+        self, losses: Losses, inference: Inference, video: Float[Array, "b t h w 3"]
+    ) -> dict[str, Float[Array, ""]]:
+        """Losses and diagnostics by name."""
+        decoded = inference.decoded
+        return losses.by_name() | training_diagnostics(
+            video, decoded.reconstruction, decoded.slot_masks, slot_kl(inference.posterior)
+        )
+
+    @nn.nowrap
+    def look(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        num_predicted: int = 0,
+        num_observed: int = 2,
+    ) -> Seen:
+        """The slots of every frame, and a rollout of the first ones where the model has one; see `VideoModel`."""
+        apply, noise = partial(self.apply, {"params": params}), self.draw_noise(keys, video.shape[1])
+        inferred = apply(video, noise=noise, deterministic=not self.config.sample_at_test, method="infer")
+        decoded = inferred.decoded
+        seen = Seen(decoded.reconstruction, decoded.slot_rgb, decoded.slot_masks, inferred.latents)
+        if not num_predicted or not hasattr(self, "rollout"):
+            return seen
+        # From the latents, so that the slots of the predicted frames are those of the last observed one.
+        observed = inferred.latents[:, :num_observed]
+        future = apply(observed, num_steps=num_predicted, method="rollout").decoded
+        return seen._replace(predicted=future.reconstruction, predicted_masks=future.slot_masks)
 
 
 def as_function(module: nn.Module) -> Callable:

@@ -1,13 +1,12 @@
 """The training objective, Eq. 5-6, with each term by its name and in nats."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from oddn_jax.config import ODDNConfig
 from oddn_jax.inference import Inference
-from oddn_jax.model import Outputs
 
 
 class Losses(NamedTuple):
@@ -18,6 +17,11 @@ class Losses(NamedTuple):
     kl: Float[Array, ""]
     prediction: Float[Array, ""]
     terms: dict[str, Float[Array, ""]]  # what is logged besides, unweighted: nats per frame, or as named
+
+    def by_name(self) -> dict[str, Float[Array, ""]]:
+        """All of them, the total as "loss"."""
+        named = {"loss": self.total, "reconstruction": self.reconstruction, "kl": self.kl}
+        return named | {"prediction": self.prediction, **self.terms}
 
 
 def iteration_weights(config: ODDNConfig, num_steps: int) -> Float[Array, " r"]:
@@ -53,26 +57,42 @@ def prediction_weights(target: Int[Array, " p"], num_frames: int) -> Float[Array
     return 1 / counts[target]
 
 
-def oddn_losses(outputs: Outputs, config: ODDNConfig) -> Losses:
-    """L = L_r + w_p L_p.
+def iodine_losses(inference: Inference, config: ODDNConfig) -> Losses:
+    """L_r alone, of a model that predicts nothing in training.
 
-    Source: paper Eq. 5-6.
+    Source: paper Eq. 5.
 
     Args:
-      outputs: of `ODDN.__call__` on a batch of clips.
+      inference: of a batch of clips, [b t ...].
       config: the model's.
     """
-    inference, _, _, prediction = outputs
-    num_frames = inference.nll.shape[1]
     reconstruction, kl = (term.sum(-1).mean() for term in elbo_losses(inference, config))
-    weights = prediction_weights(prediction.target, num_frames)
-    scale = config.prediction_weight * (config.nll_weight if config.nll_weight_on_prediction else 1.0)
-    predicted = scale * (prediction.nll * weights).sum(-1).mean()
     terms = {
         "nll": inference.nll[..., -1].mean(),
         "kl_last": inference.kl[..., -1].mean(),
         "nll_first": inference.nll[..., 0].mean(),
+    }
+    return Losses(reconstruction + kl, reconstruction, kl, jnp.zeros_like(kl), terms)
+
+
+def oddn_losses(outputs: Any, config: ODDNConfig) -> Losses:
+    """L = L_r + w_p L_p; neither term sees how a prediction was made.
+
+    Source: paper Eq. 5-6.
+
+    Args:
+      outputs: of `ODDN` or `IODINELinear` on a batch of clips; their `inference` and `prediction` are read.
+      config: the model's.
+    """
+    inference, prediction = outputs.inference, outputs.prediction
+    observed = iodine_losses(inference, config)
+    weights = prediction_weights(prediction.target, inference.nll.shape[1])
+    scale = config.prediction_weight * (config.nll_weight if config.nll_weight_on_prediction else 1.0)
+    predicted = scale * (prediction.nll * weights).sum(-1).mean()
+    terms = {
         "nll_predicted": (prediction.nll * weights).sum(-1).mean() / weights.sum(),
         "mse_predicted": (prediction.squared_error * weights).sum(-1).mean() / weights.sum(),
     }
-    return Losses(reconstruction + kl + predicted, reconstruction, kl, predicted, terms)
+    return Losses(
+        observed.total + predicted, observed.reconstruction, observed.kl, predicted, observed.terms | terms
+    )

@@ -5,9 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from oddn_jax.distributions import slot_kl
-from oddn_jax.model import Outputs
-
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels
 MAX_MATCHED_LABELS = 16  # of `miou`, whose time and memory double with each
 
@@ -80,23 +77,38 @@ def mask_entropy(slot_masks: Float[Array, "*b k h w 1"]) -> Float[Array, "*b"]:
     return entropy / jnp.log(max(slot_masks.shape[-4], 2))
 
 
-def training_diagnostics(outputs: Outputs, video: Float[Array, "b t h w 3"]) -> dict[str, Float[Array, ""]]:
+def training_diagnostics(
+    video: Float[Array, "b t h w 3"],
+    reconstruction: Float[Array, "b t h w 3"],
+    slot_masks: Float[Array, "b t k h w 1"] | None = None,
+    slot_kl: Float[Array, "b t k"] | None = None,
+) -> dict[str, Float[Array, ""]]:
     """What to watch while training: a collapse shows here in the first thousand steps, and hardly in the loss.
 
+    Args:
+      video: at least three frames.
+      reconstruction: the last one of each frame.
+      slot_masks: of a model with slots.
+      slot_kl: of each slot, in nats.
+
     Returns:
-      By name, means over the batch: `mse` of the last reconstruction, `mse_copy_last` of repeating the frame before
-      (the reference for `mse_predicted`), `slot_usage`, `mask_entropy`, and `slot_kl_1` to `slot_kl_k`: the KL of a
-      frame's slots in nats, largest first, since slots come in no common order.
+      By name, means over the batch: `mse` of the reconstruction, `mse_copy_last` of repeating the frame before (the
+      reference for `mse_predicted`), `slot_usage`, `mask_entropy`, and `slot_kl_1` to `slot_kl_k`: the KL of a frame's
+      slots, largest first, since slots come in no common order.
     """
-    inference = outputs.inference
-    kl = -jnp.sort(-slot_kl(inference.posterior), -1)  # largest first
-    return {
-        "mse": mse(inference.decoded.reconstruction, video).mean(),
+    found = {
+        "mse": mse(reconstruction, video).mean(),
         "mse_copy_last": mse(video[:, 1:-1], video[:, 2:]).mean(),
-        "slot_usage": slot_usage(inference.decoded.slot_masks).mean(),
-        "mask_entropy": mask_entropy(inference.decoded.slot_masks).mean(),
-        **{f"slot_kl_{rank + 1}": kl[..., rank].mean() for rank in range(kl.shape[-1])},
     }
+    if slot_masks is not None:
+        found |= {
+            "slot_usage": slot_usage(slot_masks).mean(),
+            "mask_entropy": mask_entropy(slot_masks).mean(),
+        }
+    if slot_kl is not None:
+        ranked = -jnp.sort(-slot_kl, -1)
+        found |= {f"slot_kl_{rank + 1}": ranked[..., rank].mean() for rank in range(ranked.shape[-1])}
+    return found
 
 
 def contingency(

@@ -1,17 +1,20 @@
 """ODDN: slots from each frame, their dynamics from two frames, their interactions, and the frames to come."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from flax import linen as nn
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone, as_function
-from oddn_jax.decoder import Decoded, compose
-from oddn_jax.distributions import mixture_nll
+from oddn_jax.decoder import Decoded
 from oddn_jax.dynamics import Distillation, DynamicsDistiller
 from oddn_jax.inference import Inference
+from oddn_jax.losses import oddn_losses
+from oddn_jax.prediction import Prediction, score_predictions
 from oddn_jax.relation import Interaction, LatentPredictor, RelationModule
+from oddn_jax.video_model import Seen
 
 
 class Rollout(NamedTuple):
@@ -24,16 +27,6 @@ class Rollout(NamedTuple):
     match_attention: Float[
         Array, "*b t k 2*k"
     ]  # zero after the first frame in mode "carry", which distils only once
-
-
-class Prediction(NamedTuple):
-    """The frames that training predicts; `p` counts them, several may aim at the same frame."""
-
-    latents: Float[Array, "*b p k l"]
-    nll: Float[Array, "*b p"]  # nats per frame, unweighted
-    squared_error: Float[Array, "*b p"]  # mean over pixels and colours
-    target: Int[Array, " p"]  # index of the frame it aims at
-    depth: Int[Array, " p"]  # 1: predicted from observed slots, 2: from predicted ones, ...
 
 
 class Outputs(NamedTuple):
@@ -107,25 +100,10 @@ class ODDN(Backbone):
         Raises:
           ValueError: fewer than two frames, or an unknown mode.
         """
-        config = self.config
-        mode = config.rollout_mode if mode is None else mode
+        mode = self.config.rollout_mode if mode is None else mode
         if mode not in ("redistill", "carry"):
             raise ValueError(f'mode={mode!r} is not "redistill" or "carry"')
-        is_video = context.shape[-1] == 3 and context.shape[-3:-1] == (
-            config.image_height,
-            config.image_width,
-        )
-        frames_axis = -4 if is_video else -3
-        if context.shape[frames_axis] < 2:
-            raise ValueError(
-                "a rollout needs two frames of context: dynamics are distilled from a pair of frames"
-            )
-        latents = context
-        if is_video:
-            deterministic = not config.sample_at_test
-            video = context[..., -2:, :, :, :]
-            noise = None if noise is None else noise[..., -2:, :, :]
-            latents = self.infer(video, key, noise=noise, deterministic=deterministic).latents
+        latents = self.infer_context(context, key, noise)
         latents, dynamics, pair_attention, match_attention = self.roll_latents(
             latents[..., -2, :, :], latents[..., -1, :, :], num_steps, mode
         )
@@ -213,25 +191,38 @@ class ODDN(Backbone):
             predicted.append(self.roll_latents(latents[:, 0], latents[:, 1], steps, config.rollout_mode)[0])
             target += range(2, 2 + steps)
             depth += range(1, 1 + steps)
-        prediction = self.score_predictions(video, jnp.concatenate(predicted, 1), target, depth)
+        prediction = score_predictions(
+            as_function(self.decoder), video, jnp.concatenate(predicted, 1), target, depth, config
+        )
         return Outputs(inference, distillation, interaction, prediction)
 
-    def score_predictions(
+    @nn.nowrap
+    def loss(
         self,
+        params: dict[str, Any],
         video: Float[Array, "b t h w 3"],
-        latents: Float[Array, "b p k l"],
-        target: list[int],
-        depth: list[int],
-    ) -> Prediction:
-        """Decodes predicted latents as they are and compares them with the frames they aim at."""
-        decode, config = as_function(self.decoder), self.config
+        keys: Key[Array, " b"],
+        *,
+        train: bool = True,
+        axis_name: str | None = None,
+    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        """The objective of Eq. 5-6; see `VideoModel`."""
+        outputs = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
+        return self.metrics(oddn_losses(outputs, self.config), outputs.inference, video), {}
 
-        def score(latents, frames):
-            decoded = compose(*decode(latents))
-            nll = mixture_nll(frames, decoded.slot_rgb, decoded.slot_masks, config.likelihood_variance)
-            return nll, ((decoded.reconstruction - frames) ** 2).mean((-3, -2, -1))
-
-        if config.remat == "everything":
-            score = jax.checkpoint(score)
-        target = jnp.array(target, jnp.int32)
-        return Prediction(latents, *score(latents, video[:, target]), target, jnp.array(depth, jnp.int32))
+    @nn.nowrap
+    def look(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        num_predicted: int = 0,
+        num_observed: int = 2,
+    ) -> Seen:
+        """The slots of every frame, their dynamics, and a rollout of the first ones; see `VideoModel`."""
+        seen = super().look(params, video, keys, num_predicted=num_predicted, num_observed=num_observed)
+        if video.shape[1] > 1:
+            distilled = self.apply({"params": params}, seen.latents, method="distill")
+            seen = seen._replace(dynamics=distilled.dynamics)
+        return seen

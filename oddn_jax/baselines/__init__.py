@@ -1,13 +1,14 @@
 """The systems that the paper compares ODDN with."""
 
 from oddn_jax.baselines.iodine import IODINE, params_from_torch
-from oddn_jax.baselines.iodine_linear import IODINELinear, IODINELinearConfig, iodine_linear_losses
+from oddn_jax.baselines.iodine_linear import IODINELinear, IODINELinearConfig
 from oddn_jax.baselines.monet import Decomposition, MONet, monet_losses
 from oddn_jax.baselines.monet_config import MONetConfig
 from oddn_jax.baselines.provide import PROVIDE, provide_losses
 from oddn_jax.baselines.provide_config import ProvideConfig, next_nll_weight
-from oddn_jax.baselines.srvp import SRVP, SRVPOutputs, SRVPRollout, srvp_losses
+from oddn_jax.baselines.srvp import SRVP, SRVPRollout
 from oddn_jax.baselines.srvp_config import SRVPConfig, SRVPNoise, srvp_noise
+from oddn_jax.baselines.srvp_losses import SRVPOutputs, srvp_losses
 
 __all__ = [
     "IODINE",
@@ -23,7 +24,6 @@ __all__ = [
     "SRVPNoise",
     "SRVPOutputs",
     "SRVPRollout",
-    "iodine_linear_losses",
     "monet_losses",
     "next_nll_weight",
     "params_from_torch",

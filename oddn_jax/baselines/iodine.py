@@ -1,13 +1,16 @@
 """IODINE: the backbone alone, frame by frame, and its weights from the PyTorch implementation of the paper's count."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from flax import linen as nn
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone
 from oddn_jax.inference import Inference
+from oddn_jax.losses import iodine_losses
 
 
 class IODINE(Backbone):
@@ -28,6 +31,20 @@ class IODINE(Backbone):
         if self.is_initializing():
             self.initialize_parameters()
         return self.infer(video, key, noise=noise)
+
+    @nn.nowrap
+    def loss(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        train: bool = True,
+        axis_name: str | None = None,
+    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        """The objective of Eq. 5; see `VideoModel`."""
+        inference = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
+        return self.metrics(iodine_losses(inference, self.config), inference, video), {}
 
 
 def params_from_torch(

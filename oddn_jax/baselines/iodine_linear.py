@@ -1,21 +1,20 @@
 """IODINE linear: the backbone, and a small network that predicts a frame's slots from those of the two before."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone, as_function
 from oddn_jax.config import ODDNConfig
-from oddn_jax.decoder import Decoded, compose
-from oddn_jax.distributions import mixture_nll
+from oddn_jax.decoder import Decoded
 from oddn_jax.inference import Inference
 from oddn_jax.layers import dense
-from oddn_jax.losses import Losses, oddn_losses
-from oddn_jax.model import Outputs, Prediction
+from oddn_jax.losses import oddn_losses
+from oddn_jax.prediction import Prediction, score_predictions
 
 # Width of the hidden layer by `predictor_scope`.
 HIDDEN_SIZE = {"slot": 256, "frame": 512}
@@ -102,6 +101,7 @@ class IODINELinear(Backbone):
     """
 
     config: IODINELinearConfig
+    Config = IODINELinearConfig
 
     def setup(self):
         super().setup()
@@ -138,19 +138,7 @@ class IODINELinear(Backbone):
         Raises:
           ValueError: fewer than two frames.
         """
-        config = self.config
-        is_video = context.shape[-1] == 3 and context.shape[-3:-1] == (
-            config.image_height,
-            config.image_width,
-        )
-        if context.shape[-4 if is_video else -3] < 2:
-            raise ValueError("a rollout needs two frames of context: each frame is predicted from two")
-        latents = context
-        if is_video:
-            noise = None if noise is None else noise[..., -2:, :, :]
-            deterministic = not config.sample_at_test
-            video = context[..., -2:, :, :, :]
-            latents = self.infer(video, key, noise=noise, deterministic=deterministic).latents
+        latents = self.infer_context(context, key, noise)
         latents = self._roll_latents(latents[..., -2, :, :], latents[..., -1, :, :], num_steps)
         return Extrapolation(latents, self.decode(latents))
 
@@ -193,16 +181,9 @@ class IODINELinear(Backbone):
             predicted.append(self._roll_latents(inference.latents[:, 0], inference.latents[:, 1], steps))
             target += range(2, 2 + steps)
             depth += range(1, 1 + steps)
-        latents, decode, target = jnp.concatenate(predicted, 1), as_function(self.decoder), jnp.array(target)
-
-        def score(latents, frames):
-            decoded = compose(*decode(latents))
-            nll = mixture_nll(frames, decoded.slot_rgb, decoded.slot_masks, config.likelihood_variance)
-            return nll, ((decoded.reconstruction - frames) ** 2).mean((-3, -2, -1))
-
-        if config.remat == "everything":
-            score = jax.checkpoint(score)
-        prediction = Prediction(latents, *score(latents, video[:, target]), target, jnp.array(depth))
+        prediction = score_predictions(
+            as_function(self.decoder), video, jnp.concatenate(predicted, 1), target, depth, config
+        )
         return LinearOutputs(inference, prediction)
 
     def _roll_latents(
@@ -217,14 +198,16 @@ class IODINELinear(Backbone):
         _, latents = jax.lax.scan(step, (previous, current), length=num_steps)
         return jnp.moveaxis(latents, 0, current.ndim - 2)
 
-
-def iodine_linear_losses(outputs: LinearOutputs, config: IODINELinearConfig) -> Losses:
-    """L = L_r + w_p L_p, as ODDN's: neither term sees how a prediction was made.
-
-    Source: paper Eq. 5-6.
-
-    Args:
-      outputs: of `IODINELinear.__call__` on a batch of clips.
-      config: the model's.
-    """
-    return oddn_losses(Outputs(outputs.inference, None, None, outputs.prediction), config)
+    @nn.nowrap
+    def loss(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        train: bool = True,
+        axis_name: str | None = None,
+    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        """The objective of Eq. 5-6, as ODDN's; see `VideoModel`."""
+        outputs = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
+        return self.metrics(oddn_losses(outputs, self.config), outputs.inference, video), {}

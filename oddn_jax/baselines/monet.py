@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines.monet_config import MONetConfig
@@ -15,6 +15,8 @@ from oddn_jax.baselines.monet_networks import AttentionNetwork, ComponentDecoder
 from oddn_jax.decoder import Decoded, compose
 from oddn_jax.distributions import Posterior, sample, slot_kl
 from oddn_jax.losses import Losses
+from oddn_jax.metrics import training_diagnostics
+from oddn_jax.video_model import Seen, VideoModel
 
 
 class Decomposition(NamedTuple):
@@ -80,7 +82,7 @@ def slot_mixture_nll(
     return -jax.nn.logsumexp(log_masks + log_densities, axis=-4).sum((-3, -2, -1))
 
 
-class MONet(nn.Module):
+class MONet(VideoModel):
     """Attention that takes a frame apart, and one variational autoencoder for all its parts.
 
     Source: Burgess et al., MONet: Unsupervised Scene Decomposition and Representation, 2019.
@@ -90,6 +92,7 @@ class MONet(nn.Module):
     """
 
     config: MONetConfig
+    Config = MONetConfig
 
     def setup(self):
         self.attention = AttentionNetwork(self.config)
@@ -183,6 +186,39 @@ class MONet(nn.Module):
         if self.is_initializing():
             self.initialize_parameters()
         return self.infer(video, key, noise=noise)
+
+    @nn.nowrap
+    def loss(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        train: bool = True,
+        axis_name: str | None = None,
+    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        """MONet's objective; see `VideoModel`."""
+        config = self.config
+        shape = (video.shape[1], config.num_slots, config.latent_size)
+        noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+        outputs = self.apply({"params": params}, video, noise=noise)
+        named = monet_losses(outputs, config).by_name()
+        diagnostics = (outputs.reconstruction, outputs.slot_masks, slot_kl(outputs.posterior))
+        return named | training_diagnostics(video, *diagnostics), {}
+
+    @nn.nowrap
+    def look(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        num_predicted: int = 0,
+        num_observed: int = 2,
+    ) -> Seen:
+        """The slots of every frame, without chance; see `VideoModel`. Nothing is predicted."""
+        outputs = self.apply({"params": params}, video, deterministic=True, method="infer")
+        return Seen(outputs.reconstruction, outputs.decoded.slot_rgb, outputs.slot_masks, outputs.latents)
 
 
 def monet_losses(outputs: Decomposition, config: MONetConfig) -> Losses:

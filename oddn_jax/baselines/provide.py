@@ -1,14 +1,15 @@
 """PROVIDE: iterative inference with a memory that runs along the frames of a clip as well as along the refinements."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from flax import linen as nn
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone, as_function
-from oddn_jax.baselines.provide_config import ProvideConfig, num_decodings
+from oddn_jax.baselines.provide_config import ProvideConfig, next_nll_weight, num_decodings
 from oddn_jax.baselines.provide_inference import Memory, Networks, infer_frame, simulate_frame
 from oddn_jax.baselines.provide_networks import (
     ConditionalDecoder,
@@ -16,12 +17,12 @@ from oddn_jax.baselines.provide_networks import (
     TemporalRefinementNetwork,
 )
 from oddn_jax.decoder import Decoded, compose
-from oddn_jax.distributions import Posterior, sample
-from oddn_jax.features import FeatureStack
+from oddn_jax.distributions import sample
 from oddn_jax.inference import Inference, scan_unroll
-from oddn_jax.layers import uniform_init
 from oddn_jax.losses import Losses, iteration_weights
+from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import NUM_IMAGE_CHANNELS, RefinementInputs
+from oddn_jax.video_model import Seen
 
 
 class Simulation(NamedTuple):
@@ -42,16 +43,14 @@ class PROVIDE(Backbone):
     """
 
     config: ProvideConfig
+    Config = ProvideConfig
+    collections = ("schedule",)
+    decoder_type = ConditionalDecoder
+    refinement_type = TemporalRefinementNetwork
 
     def setup(self):
-        config = self.config
-        if config.features != "none":
-            self.features = FeatureStack(config)
-        self.decoder = ConditionalDecoder(config)
-        self.refinement = TemporalRefinementNetwork(config)
-        self.prior = ConditionalPrior(config)
-        init = uniform_init(config.initial_posterior_range)
-        self.initial_posterior = self.param("initial_posterior", init, (2 * config.latent_size,))
+        super().setup()
+        self.prior = ConditionalPrior(self.config)
 
     def observe(
         self,
@@ -76,22 +75,9 @@ class PROVIDE(Backbone):
           ValueError: the frames have another size, or neither or both of key and noise are given.
         """
         config = self.config
-        if video.shape[-3:-1] != (config.image_height, config.image_width):
-            raise ValueError(
-                f"frames are {video.shape[-3]}x{video.shape[-2]} (height x width), "
-                f"the model's are {config.image_height}x{config.image_width}"
-            )
-        if (key is None) == (noise is None):
-            raise ValueError("give either a key or noise, not both and not neither")
+        noise = self.check_inputs(video, key, noise)
         num_frames, slots = video.shape[-4], (*video.shape[:-4], config.num_slots)
-        if noise is None:
-            shape = (config.num_refinement_steps, *video.shape[:-3], config.num_slots, config.latent_size)
-            noise = jax.random.normal(key, shape, video.dtype)
-        features = None
-        if config.features != "none":
-            features = self.features(video.reshape(-1, *video.shape[-3:]))
-            features = features.reshape(*video.shape[:-1], -1)
-        initial = self._initial_posterior(slots, video.dtype)
+        features, initial = self.image_features(video), self.initial_posteriors(slots, video.dtype)
         infer = partial(
             infer_frame,
             self._networks(),
@@ -174,7 +160,7 @@ class PROVIDE(Backbone):
         Source: PROVIDE's code.
         """
         config, networks, slots = self.config, self._networks(), memory.first_latents.shape[:-1]
-        initial = self._initial_posterior(slots, memory.first_latents.dtype)
+        initial = self.initial_posteriors(slots, memory.first_latents.dtype)
 
         def step(memory, _):
             following, decoded = simulate_frame(networks, initial, memory, config)
@@ -216,9 +202,63 @@ class PROVIDE(Backbone):
             as_function(self.decoder), as_function(self.refinement), as_function(self.prior), features
         )
 
-    def _initial_posterior(self, slots: tuple[int, ...], dtype: jax.typing.DTypeLike) -> Posterior:
-        initial = jnp.broadcast_to(self.initial_posterior, (*slots, 2 * self.config.latent_size))
-        return Posterior(*jnp.split(initial.astype(dtype), 2, -1))
+    @nn.nowrap
+    def initialize(self, key: PRNGKeyArray) -> dict[str, Any]:
+        """The parameters before the first step; "schedule" holds the weight of the likelihood."""
+        variables = self.init(key, method="initialize_parameters")
+        return {**variables["params"], "schedule": {"nll_weight": jnp.float32(self.config.nll_weight)}}
+
+    @nn.nowrap
+    def loss(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        train: bool = True,
+        axis_name: str | None = None,
+    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        """PROVIDE's bound, and the weight of its likelihood in the next step; see `VideoModel`."""
+        variables, noise = self.to_variables(params), self.draw_noise(keys, video.shape[1])
+        nll_weight = variables["schedule"]["nll_weight"]
+        inference = self.apply(variables, video, noise=noise, nll_weight=nll_weight)
+        losses, decoded = provide_losses(inference, self.config, nll_weight), inference.decoded
+        named = losses.by_name() | {"nll_weight": nll_weight}
+        # Without the slots' KL: the inference keeps only their sum.
+        named |= training_diagnostics(video, decoded.reconstruction, decoded.slot_masks)
+        if not train:
+            return named, {}
+        nll_final = losses.terms["nll_final"]
+        if axis_name is not None:
+            nll_final = jax.lax.pmean(nll_final, axis_name)
+        following = next_nll_weight(nll_weight, jax.lax.stop_gradient(nll_final), self.config)
+        return named, {"schedule": {"nll_weight": following}}
+
+    @nn.nowrap
+    def look(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        num_predicted: int = 0,
+        num_observed: int = 2,
+    ) -> Seen:
+        """The slots of every frame, and the frames that the memory of the first ones gives; see `VideoModel`."""
+        apply, noise = partial(self.apply, self.to_variables(params)), self.draw_noise(keys, video.shape[1])
+        options = {
+            "nll_weight": params["schedule"]["nll_weight"],
+            "deterministic": not self.config.sample_at_test,
+        }
+        inferred = apply(video, noise=noise, **options, method="infer")
+        decoded = inferred.decoded
+        seen = Seen(decoded.reconstruction, decoded.slot_rgb, decoded.slot_masks, inferred.latents)
+        if not num_predicted:
+            return seen
+        context = (video[:, :num_observed], None)
+        _, memory = apply(*context, noise=noise[:, :, :num_observed], **options, method="observe")
+        future = apply(memory, num_predicted, method="simulate").decoded
+        return seen._replace(predicted=future.reconstruction, predicted_masks=future.slot_masks)
 
 
 def decoding_weights(config: ProvideConfig, num_frames: int) -> Float[Array, "t r"]:

@@ -1,34 +1,23 @@
 """SRVP: stochastic latent residual video prediction, the paper's prediction baseline without objects."""
 
 import math
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines.srvp_coders import Decoder, Encoder
 from oddn_jax.baselines.srvp_config import SRVPConfig, SRVPNoise, srvp_noise
-from oddn_jax.baselines.srvp_states import MLP, Gaussian, draw, euler_steps, gaussian, gaussian_kl
+from oddn_jax.baselines.srvp_losses import SRVPOutputs, srvp_losses
+from oddn_jax.baselines.srvp_states import MLP, Gaussian, draw, euler_steps, gaussian
 from oddn_jax.layers import dense
-from oddn_jax.losses import Losses
+from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import LSTMCell, RefinementState
-
-
-class SRVPOutputs(NamedTuple):
-    """A clip explained: posterior, prior, path and picture."""
-
-    initial: Gaussian  # [b y], posterior of the first state
-    posterior: Gaussian  # [b t-1 z], of the innovations, given the frames up to each one's own
-    prior: Gaussian  # [b t-1 z], of the innovations, given the state before each
-    states: Float[Array, "b t y"]
-    residuals: Float[Array, "b t-1 e y"]  # what each Euler step added, step size included
-    content: Float[Array, "b m"]
-    reconstruction: Float[Array, "b t h w 3"]  # in (0, 1)
-    nll: Float[Array, "b t"]  # nats per frame, normaliser included
-    squared_error: Float[Array, "b t"]  # mean over pixels and colours
+from oddn_jax.video_model import Seen, VideoModel
 
 
 class SRVPRollout(NamedTuple):
@@ -38,7 +27,7 @@ class SRVPRollout(NamedTuple):
     video: Float[Array, "b t h w 3"]  # in (0, 1)
 
 
-class SRVP(nn.Module):
+class SRVP(VideoModel):
     """A state that moves by residual steps under random innovations, and a content that stays.
 
     Batch normalisation keeps running averages in the collection "batch_stats" beside "params":
@@ -58,6 +47,8 @@ class SRVP(nn.Module):
     """
 
     config: SRVPConfig
+    Config = SRVPConfig
+    collections = ("batch_stats",)
     axis_name: str | None = None
 
     def setup(self):
@@ -265,34 +256,49 @@ class SRVP(nn.Module):
         if (key is None) == (noise is None):
             raise ValueError("give either a key or noise, not both and not neither")
         if noise is None:
-            keys = jax.random.split(key, len(video))
-            noise = jax.vmap(lambda key: srvp_noise(config, key, num_frames))(keys)
+            noise = self._draw_noise(jax.random.split(key, len(video)), num_frames)
         return noise
 
+    @nn.nowrap
+    def loss(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        train: bool = True,
+        axis_name: str | None = None,
+    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        """SRVP's bound and penalty, and its running averages after this step; see `VideoModel`."""
+        model, variables = self.clone(axis_name=axis_name), self.to_variables(params)
+        noise = self._draw_noise(keys, video.shape[1])
+        outputs, changed = model.apply(variables, video, noise=noise, train=train, mutable=["batch_stats"])
+        named = srvp_losses(outputs, self.config).by_name() | training_diagnostics(
+            video, outputs.reconstruction
+        )
+        return named, changed if train else {}
 
-def srvp_losses(outputs: SRVPOutputs, config: SRVPConfig) -> Losses:
-    """Negative evidence lower bound and the penalty on the residuals, in nats per clip.
+    @nn.nowrap
+    def look(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        num_predicted: int = 0,
+        num_observed: int = 2,
+    ) -> Seen:
+        """Every frame, explained by the whole clip, and one sample of what follows the first ones; see `VideoModel`."""
+        apply = partial(self.apply, self.to_variables(params))
+        outputs = apply(video, noise=self._draw_noise(keys, video.shape[1]))
+        seen = Seen(outputs.reconstruction)
+        if not num_predicted:
+            return seen
+        noise = self._draw_noise(keys, num_observed + num_predicted)
+        context = video[:, :num_observed]
+        future = apply(context, noise=noise, num_steps=num_predicted, method="rollout")
+        return seen._replace(predicted=future.video)
 
-    The record's `prediction` is 0, for SRVP's frames all come from its dynamics; its total is reconstruction + kl +
-    residual_weight * `terms["residual_norm"]`.
-
-    Source: SRVP's code: L2 norm of what each Euler step adds, summed over the steps.
-    """
-    initial, posterior, prior = outputs.initial, outputs.posterior, outputs.prior
-    standard = Gaussian(jnp.zeros_like(initial.mean), jnp.ones_like(initial.mean))
-    kl_initial = gaussian_kl(initial, standard).mean()
-    kl_innovations = gaussian_kl(posterior, prior).sum(-1).mean()
-    # The bound keeps the root's gradient finite where a step adds nothing.
-    norms = jnp.sqrt(jnp.maximum((outputs.residuals**2).sum(-1), 1e-12))
-    residual_norm = norms.sum((-2, -1)).mean()
-    reconstruction = outputs.nll.sum(-1).mean()
-    kl = config.initial_kl_weight * kl_initial + config.innovation_kl_weight * kl_innovations
-    terms = {
-        "nll": outputs.nll.mean(),
-        "mse": outputs.squared_error.mean(),
-        "kl_initial": kl_initial,
-        "kl_innovations": kl_innovations,
-        "residual_norm": residual_norm,
-    }
-    total = reconstruction + kl + config.residual_weight * residual_norm
-    return Losses(total, reconstruction, kl, jnp.zeros_like(total), terms)
+    @nn.nowrap
+    def _draw_noise(self, keys: Key[Array, " b"], num_frames: int) -> SRVPNoise:
+        return jax.vmap(lambda key: srvp_noise(self.config, key, num_frames))(keys)

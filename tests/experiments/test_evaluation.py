@@ -8,7 +8,8 @@ import pytest
 from data_pipelines import build, loaders
 from data_pipelines.datasets import open_split
 from experiments import evaluation
-from experiments.evaluation import Clips, Seen
+from experiments.evaluation import Clips
+from oddn_jax import Seen
 from tests.experiments.tiny import DATA_NAME
 
 NUM_OBSERVED = 2
@@ -35,7 +36,7 @@ def knowing_look(segmentation, dynamics=None):
     def look(params, video, example_id):
         masks = jax.nn.one_hot(jnp.asarray(segmentation)[example_id], 4, axis=2)[..., None]
         seen = None if dynamics is None else jnp.asarray(dynamics, jnp.float32)[example_id]
-        return Seen(video, masks, None, seen, video[:, NUM_OBSERVED:])
+        return Seen(video, slot_masks=masks, dynamics=seen, predicted=video[:, NUM_OBSERVED:])
 
     return look
 
@@ -151,7 +152,7 @@ def test_clips_without_ground_truth_are_not_scored_on_it(clips, truth, monkeypat
 def test_many_slots_are_scored_without_matching(clips, truth):
     def look(params, video, example_id):
         masks = jax.nn.one_hot(jnp.asarray(truth["segmentation"])[example_id], 20, axis=2)[..., None]
-        return Seen(None, masks, None, None, None)
+        return Seen(slot_masks=masks)
 
     scores = evaluate(look, clips)
     assert scores["fg_ari"]["mean"] == pytest.approx(1) and scores["miou"]["n"] == 0
@@ -160,7 +161,7 @@ def test_many_slots_are_scored_without_matching(clips, truth):
 
 def test_lpips_is_measured_on_request(clips):
     def look(params, video, example_id):
-        return Seen(jnp.where(example_id[:, None, None, None, None] < 4, 0.5 * video, video), *[None] * 4)
+        return Seen(jnp.where(example_id[:, None, None, None, None] < 4, 0.5 * video, video))
 
     layers = [(np.full((3, 3, inputs, 2), 0.1), np.array([0.0, 0.5])) for inputs in (3, *[2] * 12)]
     weights = jax.tree.map(np.float32, {"convolutions": layers, "heads": [np.ones(2)] * 5})
@@ -176,9 +177,7 @@ def test_lpips_is_measured_on_request(clips):
 
 def test_what_cannot_be_scored_is_an_error(clips, truth, monkeypatch):
     def broken(params, video, example_id):
-        return Seen(
-            jnp.where(example_id[:, None, None, None, None] == 4, jnp.nan, video), None, None, None, None
-        )
+        return Seen(jnp.where(example_id[:, None, None, None, None] == 4, jnp.nan, video))
 
     with pytest.raises(ValueError, match=r"^mse is not finite in video 4 of validation"):
         evaluate(broken, clips)

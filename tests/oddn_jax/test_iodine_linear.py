@@ -11,9 +11,9 @@ import numpy as np
 import optax
 import pytest
 
-from oddn_jax.baselines import IODINE, IODINELinear, IODINELinearConfig, iodine_linear_losses
+from oddn_jax.baselines import IODINE, IODINELinear, IODINELinearConfig
 from oddn_jax.export import flatten_params
-from oddn_jax.losses import elbo_losses
+from oddn_jax.losses import elbo_losses, oddn_losses
 from oddn_jax.metrics import mse
 
 FROZEN = json.loads(
@@ -99,7 +99,7 @@ def test_training_predictions_are_rollouts_and_the_loss_is_eq_5_and_6(linear, vi
             previous, current = current, extrapolate(model, variables, previous, current)
         np.testing.assert_allclose(prediction.latents[:, index], current, rtol=1e-4, atol=1e-5)
 
-    losses = iodine_linear_losses(outputs, model.config)
+    losses = oddn_losses(outputs, model.config)
     counts = {2: 2, 3: 3, 4: 3}  # predictions that aim at each frame
     expected = sum(
         prediction.nll[:, index].mean() / counts[target] for index, (target, _) in enumerate(pairs)
@@ -162,7 +162,7 @@ def test_overfits_four_clips_of_a_moving_square():
     def step(params, state, key):
         def loss(params):
             outputs = model.apply({"params": params}, video, key)
-            losses = iodine_linear_losses(outputs, config)
+            losses = oddn_losses(outputs, config)
             error = mse(outputs.inference.decoded.reconstruction, video).mean()
             return losses.total, (error, losses.terms["mse_predicted"])
 

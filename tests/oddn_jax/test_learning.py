@@ -43,7 +43,8 @@ def test_overfits_four_clips_of_moving_discs():
         def loss(params):
             outputs = model.apply({"params": params}, video, key)
             losses = oddn_losses(outputs, config)
-            return losses.total, losses.terms | training_diagnostics(outputs, video)
+            reconstruction = outputs.inference.decoded.reconstruction
+            return losses.total, losses.terms | training_diagnostics(video, reconstruction)
 
         gradients, metrics = jax.grad(loss, has_aux=True)(params)
         updates, state = optimizer.update(gradients, state)

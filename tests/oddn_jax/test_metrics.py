@@ -9,6 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import adjusted_rand_score
 
 from oddn_jax import metrics
+from oddn_jax.distributions import slot_kl
 
 
 def random_segmentations(number, height, width, seed=0):
@@ -148,7 +149,10 @@ def test_slot_usage_and_mask_entropy():
 
 
 def test_diagnostics_by_hand(outputs, video):
-    found = metrics.training_diagnostics(outputs, video)
+    inference = outputs.inference
+    found = metrics.training_diagnostics(
+        video, inference.decoded.reconstruction, inference.decoded.slot_masks, slot_kl(inference.posterior)
+    )
     assert found["mse_copy_last"] == pytest.approx(
         float(((video[:, 2:] - video[:, 1:-1]) ** 2).mean()), rel=1e-5
     )

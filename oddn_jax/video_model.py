@@ -1,0 +1,146 @@
+"""VideoModel: what every program asks of a model of videos, whatever is inside."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+from flax import linen as nn
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+
+
+class Seen(NamedTuple):
+    """What a model makes of some clips; None for what it does not have."""
+
+    reconstruction: Float[Array, "b t h w 3"] | None = None
+    slot_rgb: Float[Array, "b t k h w 3"] | None = None
+    slot_masks: Float[Array, "b t k h w 1"] | None = None  # sum to 1 over k
+    latents: Float[Array, "b t k l"] | None = None
+    dynamics: Float[Array, "b t-1 k d"] | None = None  # of each frame but the first
+    predicted: Float[Array, "b s h w 3"] | None = None  # the s frames after the observed ones
+    predicted_masks: Float[Array, "b s k h w 1"] | None = None
+
+
+class VideoModel(nn.Module):
+    """A model that can be trained, evaluated, drawn and exported by the programs.
+
+    A subclass names the dataclass of its `config` as `Config`, and defines `loss` and `look`, and either
+    `initialize_parameters`, which runs each of its layers once, or `initialize`. Its parameters are one tree: what Flax
+    calls "params" at the top, and beside it each of its other `collections` under its own name. All methods below are
+    pure functions of the unbound module:
+
+        model, params = oddn_jax.load("model.safetensors")
+        future = model.predict(params, video[:, :2], jax.random.key(0), num_steps=6)
+
+    Attributes:
+      config: a hashable dataclass with `image_height` and `image_width`; a `validate` method is called before training.
+      Config: its class.
+      collections: Flax collections beside "params" that belong to a trained model, such as running averages. They are
+        floating-point arrays; no gradient flows into them, `loss` says what they become.
+    """
+
+    config: Any
+    Config: ClassVar[type]
+    collections: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def num_context_frames(self) -> int:
+        """Frames observed at test time; 2 (ODDN paper 4.2) unless configured."""
+        return getattr(self.config, "num_context_frames", 2)
+
+    @property
+    def num_rollout_steps(self) -> int:
+        """Frames predicted at test time; 6 (ODDN paper 4.2) unless configured."""
+        return getattr(self.config, "num_rollout_steps", 6)
+
+    @nn.nowrap
+    def initialize(self, key: PRNGKeyArray) -> dict[str, Any]:
+        """The parameters before the first step, all collections in one tree."""
+        variables = self.init(key, method="initialize_parameters")
+        return {**variables["params"], **{name: variables[name] for name in self.collections}}
+
+    @nn.nowrap
+    def to_variables(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The same tree as `apply` takes it; gradients flow into "params" alone."""
+        others = {name: jax.lax.stop_gradient(params[name]) for name in self.collections}
+        return {"params": {name: value for name, value in params.items() if name not in others}, **others}
+
+    @nn.nowrap
+    def loss(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        train: bool = True,
+        axis_name: str | None = None,
+    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        """The objective of a batch.
+
+        Args:
+          params: of `initialize`.
+          video: pixels in [0, 1].
+          keys: one for each clip, so that its noise hangs neither on its place in the batch nor on the devices.
+          train: False where only the numbers are wanted: nothing is then taken from the batch as a whole.
+          axis_name: of the mapped axis, if any, over which a batch is shared by devices.
+
+        Returns:
+          Metrics by name, means over the batch, "loss" among them; and the collections as they are after this step.
+        """
+        raise NotImplementedError
+
+    @nn.nowrap
+    def look(
+        self,
+        params: dict[str, Any],
+        video: Float[Array, "b t h w 3"],
+        keys: Key[Array, " b"],
+        *,
+        num_predicted: int = 0,
+        num_observed: int = 2,
+    ) -> Seen:
+        """Looks at every frame once, and predicts from the first ones.
+
+        Args:
+          params: of `initialize`.
+          video: pixels in [0, 1].
+          keys: one for each clip.
+          num_predicted: frames to predict; 0 for none.
+          num_observed: the frames from which it predicts, which are the first.
+        """
+        raise NotImplementedError
+
+    @nn.nowrap
+    def reconstruct(
+        self, params: dict[str, Any], video: Float[Array, "b t h w 3"], key: PRNGKeyArray
+    ) -> Float[Array, "b t h w 3"] | None:
+        """The frames as the model sees them."""
+        return self.look(params, video, jax.random.split(key, len(video))).reconstruction
+
+    @nn.nowrap
+    def segment(
+        self, params: dict[str, Any], video: Float[Array, "b t h w 3"], key: PRNGKeyArray
+    ) -> Int[Array, "b t h w"] | None:
+        """The slot that each pixel belongs to; None for a model without slots."""
+        masks = self.look(params, video, jax.random.split(key, len(video))).slot_masks
+        return None if masks is None else masks[..., 0].argmax(2)
+
+    @nn.nowrap
+    def latents(
+        self, params: dict[str, Any], video: Float[Array, "b t h w 3"], key: PRNGKeyArray
+    ) -> Float[Array, "b t k l"] | None:
+        """The slots of each frame as vectors; None for a model without slots."""
+        return self.look(params, video, jax.random.split(key, len(video))).latents
+
+    @nn.nowrap
+    def predict(
+        self, params: dict[str, Any], context: Float[Array, "b t h w 3"], key: PRNGKeyArray, num_steps: int
+    ) -> Float[Array, "b s h w 3"]:
+        """The frames after the context.
+
+        Raises:
+          ValueError: the model predicts no frames, or needs a longer context.
+        """
+        keys = jax.random.split(key, len(context))
+        seen = self.look(params, context, keys, num_predicted=num_steps, num_observed=context.shape[1])
+        if seen.predicted is None:
+            raise ValueError(f"{type(self).__name__} predicts no frames")
+        return seen.predicted
