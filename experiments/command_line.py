@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 from absl import flags
@@ -28,6 +28,7 @@ def run(
     main: Callable[..., None],
     default_config: str,
     argv: Sequence[str] | None = None,
+    kind: type = TrainConfig,
     **numbers: tuple[int, str],
 ) -> NoReturn:
     """Parses the command line, calls `main(config, workdir)` and exits.
@@ -37,6 +38,7 @@ def run(
 
     Args:
         default_config: the `--config` of a bare command.
+        kind: the class of the program's configs.
         numbers: flags of this program alone, with their defaults and what they mean; `main` gets them by name.
     """
     argv = list(sys.argv if argv is None else argv)
@@ -44,7 +46,7 @@ def run(
 
     def body():
         nonlocal program
-        config, options = parse(argv, default_config, numbers)
+        config, options = parse(argv, default_config, numbers, kind)
         if options.help:
             print(help_text(main, program, default_config, config, numbers))
             return
@@ -122,9 +124,12 @@ def overridden_options(argv: Sequence[str] | None = None) -> list[str]:
 
 
 def parse(
-    argv: Sequence[str], default_config: str, numbers: Mapping[str, tuple[int, str]] = MappingProxyType({})
-) -> tuple[TrainConfig, flags.FlagValues]:
-    """Reads the config with its overrides, and the other options.
+    argv: Sequence[str],
+    default_config: str,
+    numbers: Mapping[str, tuple[int, str]] = MappingProxyType({}),
+    kind: type = TrainConfig,
+) -> tuple[Any, flags.FlagValues]:
+    """Reads the config, of class `kind`, with its overrides, and the other options.
 
     Raises:
         ValueError: a flag, a config file, a variant, an option or a value is wrong; one line says which.
@@ -136,7 +141,7 @@ def parse(
             raise ValueError(f"no config file {path!r}")
     # First as it is without overrides: which options it has hangs on its model.
     known = configs.flatten(
-        _read(_flags(numbers), [argv[0], *(f"--config={file}" for file in files)], default_config)[0]
+        _read(_flags(numbers), [argv[0], *(f"--config={file}" for file in files)], default_config, kind)[0]
     )
     for name in overridden_options(argv):
         if name not in known:
@@ -145,7 +150,7 @@ def parse(
                 f"no option --config.{name}" + (f", did you mean --config.{close[0]}?" if close else "")
             )
     options = _flags(numbers)
-    config, rest = _read(options, argv, default_config)
+    config, rest = _read(options, argv, default_config, kind)
     if rest:
         raise ValueError(f"unexpected argument {rest[0]!r}: options look like --config.num_steps=100")
     return config, options
@@ -166,8 +171,8 @@ def _flags(numbers: Mapping[str, tuple[int, str]]) -> flags.FlagValues:
 
 
 def _read(
-    options: flags.FlagValues, argv: Sequence[str], default_config: str
-) -> tuple[TrainConfig, list[str]]:
+    options: flags.FlagValues, argv: Sequence[str], default_config: str, kind: type
+) -> tuple[Any, list[str]]:
     """The config, and the arguments that are no flags."""
     try:
         with warnings.catch_warnings():
@@ -178,9 +183,9 @@ def _read(
             config = options.config
     except Exception as error:  # absl, ml_collections and the config file each raise their own kinds
         raise ValueError(_last_line(error)) from error
-    if not isinstance(config, TrainConfig):
+    if not isinstance(config, kind):
         raise ValueError(
-            f"--config={options['config'].config_filename}: its get_config() returns no TrainConfig"
+            f"--config={options['config'].config_filename}: its get_config() returns no {kind.__name__}"
         )
     return config, rest
 
@@ -195,7 +200,7 @@ def help_text(
     main: Callable,
     program: str,
     default_config: str,
-    config: TrainConfig,
+    config: Any,
     numbers: Mapping[str, tuple[int, str]],
 ) -> str:
     """What `--help` prints: the program's docstring, its flags, and every option with its value."""

@@ -7,7 +7,7 @@ import pathlib
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,9 +29,22 @@ def say(text: str) -> None:
 class MetricLog:
     """Writes the metrics of a run, and shows its progress."""
 
-    def __init__(self, workdir: pathlib.Path, start_step: int, num_steps: int):
-        """Opens the logs of a run that goes on from `start_step`: what it wrote about later steps is dropped."""
-        self._num_steps = num_steps
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        start_step: int,
+        num_steps: int,
+        *,
+        unit: str = "images",
+        describe: Callable[[Mapping[str, float]], str] | None = None,
+    ):
+        """Opens the logs of a run that goes on from `start_step`: what it wrote about later steps is dropped.
+
+        Args:
+            unit: of the rate in the training metrics, "images" for `images_per_second`.
+            describe: the metrics of a step as people read them; None takes `summarize`.
+        """
+        self._num_steps, self._unit, self._describe = num_steps, unit, describe or summarize
         self._file = self._tensorboard = None
         is_first = jax.process_index() == 0
         if is_first:
@@ -68,10 +81,10 @@ class MetricLog:
         )
         left = "" if seconds_left is None else f", {_duration(seconds_left)} left"
         if split == "train" and not self._bar.disable:
-            rate = metrics["images_per_second"]
-            self._bar.set_postfix_str(f"loss {metrics['loss']:.5g}, {rate:.3g} images/s{left}")
+            rate = metrics[f"{self._unit}_per_second"]
+            self._bar.set_postfix_str(f"loss {metrics['loss']:.5g}, {rate:.3g} {self._unit}/s{left}")
         else:
-            say(f"{split} step {step}/{self._num_steps}: {summarize(metrics)}{left}")
+            say(f"{split} step {step}/{self._num_steps}: {self._describe(metrics)}{left}")
 
     def close(self) -> None:
         """Ends the bar and closes the files."""

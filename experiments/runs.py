@@ -7,6 +7,8 @@ import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -17,17 +19,22 @@ from experiments.config import TrainConfig
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "mujoco-core")
 
 
-def open_run(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
+def open_run(
+    workdir: pathlib.Path, config: Any, from_json: Callable[[dict], Any] = configs.from_json
+) -> list[str]:
     """Writes the records of a run that starts or goes on, and returns what has changed since it began, a line each.
 
     As long as there is no checkpoint there is nothing to go on from, and any config may start.
+
+    Args:
+        config: a TrainConfig, or another dataclass with its `from_json`.
 
     Raises:
         ValueError: the folder belongs to a run whose config differs in more than where, how long and how often.
     """
     changes = []
     if (workdir / "config.json").exists() and any((workdir / FOLDER).glob("[0-9]*")):
-        before, now = configs.flatten(load_config(workdir)), configs.flatten(config)
+        before, now = configs.flatten(load_config(workdir, from_json)), configs.flatten(config)
         different = {name for name in now.keys() | before.keys() if now.get(name) != before.get(name)}
         changes = [
             f"config.{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in sorted(different)
@@ -45,8 +52,10 @@ def open_run(workdir: pathlib.Path, config: TrainConfig) -> list[str]:
     return changes
 
 
-def load_config(workdir: str | pathlib.Path) -> TrainConfig:
-    """Reads the config of a run.
+def load_config(
+    workdir: str | pathlib.Path, from_json: Callable[[dict], Any] = configs.from_json
+) -> TrainConfig:
+    """Reads the config of a run; with another `from_json`, of a run of another kind.
 
     Raises:
         FileNotFoundError: the folder is no run folder.
@@ -56,7 +65,7 @@ def load_config(workdir: str | pathlib.Path) -> TrainConfig:
     if not path.exists():
         raise FileNotFoundError(f"{workdir} is no run folder: it has no config.json")
     try:
-        return configs.from_json(json.loads(path.read_text()))
+        return from_json(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
 
@@ -69,7 +78,7 @@ def load_versions(workdir: str | pathlib.Path) -> dict:
         return {}
 
 
-def fingerprint(config: TrainConfig) -> str:
+def fingerprint(config: Any) -> str:
     """The SHA-256 sum of every option that must not change while a run goes on.
 
     Options that came later count where they differ from what runs without them did.
