@@ -1,0 +1,149 @@
+"""ALOE: answers a question about a video by attention over the words and the slots of all frames."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn.initializers import zeros
+from jaxtyping import Array, Bool, Float, Int
+
+from oddn_jax.layers import dense
+from oddn_jax.reasoning.config import ALOEConfig
+from oddn_jax.reasoning.slots import sort_slots
+from oddn_jax.reasoning.transformer import Transformer
+from oddn_jax.reasoning.vocabulary import CHOICE_LENGTH, NUM_ANSWERS, NUM_WORDS, PADDING, QUESTION_LENGTH
+
+
+class Answer(NamedTuple):
+    """What ALOE makes of a question, or of a question with one choice."""
+
+    answer_logits: Float[Array, "*b a"]  # of the answers of `vocabulary.ANSWERS`, entry 0 is padding
+    choice_logit: Float[Array, "*b"]  # above 0: the choice is correct
+    predicted_slots: Float[Array, "*b t k d"] | None  # with `predict_hidden_slots`
+
+
+class ALOE(nn.Module):
+    """Attention over learned object embeddings.
+
+    Source: Ding et al., NeurIPS 2021, and the published evaluation code; the smaller form is SlotFormer's.
+
+    Attributes:
+      config: `ALOEConfig`; `ALOE(ALOEConfig.preset("slotformer", 16))` has 2,863,299 parameters.
+    """
+
+    config: ALOEConfig
+
+    def setup(self):
+        config, relative = self.config, self.config.form == "relative"
+        self.embedding = nn.Embed(NUM_WORDS, config.word_size)
+        text_size, slot_size = config.word_size + 4, config.feature_size + 2
+        self.first_token = self.param("first_token", zeros, (slot_size if relative else config.width,))
+        self.text_input = dense(text_size, config.width, dtype=config.compute_dtype)
+        if not relative:
+            self.slot_input = dense(slot_size, config.width, dtype=config.compute_dtype)
+        self.transformer = Transformer(config)
+        self.answer_head = Head(config, NUM_ANSWERS)
+        self.choice_head = Head(config, 1)
+        if config.predict_hidden_slots:
+            self.hidden_slot = self.param("hidden_slot", zeros, (config.feature_size,))
+            self.slot_output = dense(config.width, config.feature_size)
+
+    def __call__(
+        self,
+        slots: Float[Array, "*b t k d"],
+        question: Int[Array, "*b 20"],
+        choice: Int[Array, "*b 12"],
+        *,
+        hidden: Bool[Array, "*b t k"] | None = None,
+        deterministic: bool = True,
+    ) -> Answer:
+        """Reads a question, or a question and one choice, with the slots in the order in which they come.
+
+        Args:
+          slots: features of roughly unit scale.
+          question: words as `vocabulary.encode_question` numbers them.
+          choice: words as `vocabulary.encode_choice` numbers them; all padding for a descriptive question.
+          hidden: slots to be replaced by a learned vector; only with `predict_hidden_slots`.
+          deterministic: False applies dropout, with `rngs={"dropout": key}`.
+
+        Raises:
+          ValueError: the slots are not of the configured number and size.
+        """
+        config = self.config
+        expected = (config.num_frames, config.num_slots, config.feature_size)
+        if slots.shape[-3:] != expected:
+            raise ValueError(
+                f"slots are {slots.shape[-3:]} (frames, slots, features), the model's are {expected}"
+            )
+        if hidden is not None:
+            slots = jnp.where(hidden[..., None], self.hidden_slot, slots)
+        words = jnp.concatenate([question, choice], -1)
+        text, visual = self.text_tokens(words), self.slot_tokens(slots)
+        batch, num_words = words.shape[:-1], words.shape[-1]
+        first = jnp.broadcast_to(self.first_token, (*batch, 1, self.first_token.size))
+        if config.form == "relative":
+            tokens = jax.nn.relu(self.text_input(jnp.concatenate([first, text, visual], -2)))
+            is_key, first_slot = jnp.ones(tokens.shape[:-1], bool), 1 + num_words
+        else:
+            tokens = jnp.concatenate([first, self.slot_input(visual), self.text_input(text)], -2)
+            is_key = jnp.concatenate([jnp.ones((*batch, 1 + visual.shape[-2]), bool), words != PADDING], -1)
+            first_slot = 1
+        tokens = self.transformer(tokens.astype(slots.dtype), is_key, deterministic)
+        predicted = None
+        if config.predict_hidden_slots:
+            of_slots = tokens[..., first_slot : first_slot + visual.shape[-2], :]
+            predicted = self.slot_output(of_slots).reshape(slots.shape)
+        summary = tokens[..., 0, :]
+        return Answer(self.answer_head(summary), self.choice_head(summary)[..., 0], predicted)
+
+    def answer(self, slots: Float[Array, "b t k d"], question: Int[Array, "b 20"]) -> Float[Array, "b a"]:
+        """Logits of the answers to descriptive questions; entry 0 is padding and no answer.
+
+        Neither this nor `judge` depends on the order of the slots, as long as it is the same in all frames.
+        """
+        choice = jnp.full((*question.shape[:-1], CHOICE_LENGTH), PADDING, question.dtype)
+        return self(jax.vmap(sort_slots)(slots), question, choice).answer_logits
+
+    def judge(
+        self, slots: Float[Array, "b t k d"], question: Int[Array, "b 20"], choices: Int[Array, "b c 12"]
+    ) -> Float[Array, "b c"]:
+        """A logit for each choice of multiple-choice questions, each judged without the others: above 0 is correct."""
+        num_choices = choices.shape[-2]
+        slots = jax.vmap(sort_slots)(slots)
+        slots, question = (jnp.repeat(x[:, None], num_choices, axis=1) for x in (slots, question))
+        return self(slots, question, choices).choice_logit
+
+    def text_tokens(self, words: Int[Array, "*b n"]) -> Float[Array, "*b n e"]:
+        """Embedded words with what they belong to: question or choice, and text rather than slots.
+
+        The words of a descriptive question are marked as those of a choice.
+        """
+        has_choice = (words[..., QUESTION_LENGTH:] != PADDING).any(-1, keepdims=True)
+        of_question = has_choice & (jnp.arange(words.shape[-1]) < QUESTION_LENGTH)
+        embedded = self.embedding(words)
+        marks = jnp.stack([of_question, ~of_question], -1).astype(embedded.dtype)
+        return jnp.concatenate([embedded, marks, _modality(embedded, 0)], -1)
+
+    def slot_tokens(self, slots: Float[Array, "*b t k d"]) -> Float[Array, "*b n e"]:
+        """The slots of the first frame, then those of the second, ..., marked as no text."""
+        tokens = slots.reshape(*slots.shape[:-3], -1, slots.shape[-1])
+        return jnp.concatenate([tokens, _modality(tokens, 1)], -1)
+
+
+class Head(nn.Module):
+    """A network of one hidden layer that reads the first token."""
+
+    config: ALOEConfig
+    outputs: int
+
+    def setup(self):
+        width, hidden = self.config.width, self.config.head_hidden_size
+        self.layers = [dense(width, hidden), dense(hidden, self.outputs)]
+
+    def __call__(self, summary: Float[Array, "*b w"]) -> Float[Array, "*b o"]:
+        return self.layers[1](jax.nn.relu(self.layers[0](summary)))
+
+
+def _modality(tokens: Float[Array, "*b n e"], place: int) -> Float[Array, "*b n 2"]:
+    return jnp.broadcast_to(jax.nn.one_hot(place, 2, dtype=tokens.dtype), (*tokens.shape[:-1], 2))

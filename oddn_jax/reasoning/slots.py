@@ -1,0 +1,67 @@
+"""Which frames of a video, and in which order its slots, a question answering model sees. Pure functions.
+
+Slots of one video are one array [t k d]; use `jax.vmap` for several.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+
+def evaluation_frames(slots: Float[Array, "t k d"], num_frames: int, stride: int) -> Float[Array, "n k d"]:
+    """Every `stride`-th frame from the first on: 0, 5, ..., 120 of CLEVRER's 128.
+
+    Raises:
+      ValueError: the video is too short.
+    """
+    _check_length(slots.shape[0], num_frames, stride)
+    return slots[: (num_frames - 1) * stride + 1 : stride]
+
+
+def training_frames(
+    key: PRNGKeyArray, slots: Float[Array, "t k d"], num_frames: int, stride: int
+) -> Float[Array, "n k d"]:
+    """Every `stride`-th frame from a random one on, such that all fit.
+
+    Source: SlotFormer's start in 0..7. ALOE's own sampling is not told; steady gaps keep the dynamics comparable.
+
+    Raises:
+      ValueError: the video is too short.
+    """
+    last_start = _check_length(slots.shape[0], num_frames, stride)
+    start = jax.random.randint(key, (), 0, last_start + 1)
+    return slots[start + stride * jnp.arange(num_frames)]
+
+
+def shuffle_slots(key: PRNGKeyArray, slots: Float[Array, "t k d"]) -> Float[Array, "t k d"]:
+    """Puts the slots into a random order, the same one in all frames."""
+    return jax.random.permutation(key, slots, axis=1, independent=False)
+
+
+def sort_slots(slots: Float[Array, "t k d"]) -> Float[Array, "t k d"]:
+    """Puts the slots into an order that their content gives, the same one in all frames.
+
+    Whatever order they come in, the result is one and the same, and so is what is made of it.
+
+    Source: our choice; training shuffles, hence any fixed order is as good as another.
+    """
+    means = slots.mean(0)  # [k d]
+    return slots[:, jnp.lexsort(means.T)]
+
+
+def hide_slots(key: PRNGKeyArray, num_frames: int, num_slots: int) -> Bool[Array, "t k"]:
+    """One random slot of each frame, to be predicted from all others.
+
+    Source: one slot a frame is SlotFormer's reading of ALOE.
+    """
+    return jnp.arange(num_slots) == jax.random.randint(key, (num_frames, 1), 0, num_slots)
+
+
+def _check_length(available: int, num_frames: int, stride: int) -> int:
+    last_start = available - 1 - (num_frames - 1) * stride
+    if last_start < 0:
+        raise ValueError(
+            f"{num_frames} frames, every {stride}., span {(num_frames - 1) * stride + 1} frames, "
+            f"the video has {available}"
+        )
+    return last_start

@@ -1,0 +1,285 @@
+"""ALOE: counts, positions, what the answers do and do not depend on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from oddn_jax.reasoning import ALOE, ALOEConfig, slots, vocabulary
+from oddn_jax.reasoning.transformer import Attention, align_distances, sinusoids
+
+SMALL = dict(
+    num_slots=3, num_frames=4, num_layers=2, num_heads=2, head_size=6, hidden_size=8, head_hidden_size=4
+)
+
+
+def small(form, **changes):
+    return ALOEConfig(**{**SMALL, "form": form, "feature_size": 4, "word_size": 2, **changes})
+
+
+def variables_of(config, scale=0.3):
+    """Random parameters: the initial ones hide what biases and the first token do."""
+    model = ALOE(config)
+    shapes = jax.eval_shape(
+        lambda: model.init(
+            jax.random.key(0),
+            jnp.zeros((1, config.num_frames, config.num_slots, config.feature_size)),
+            jnp.zeros((1, 20), jnp.int32),
+            jnp.zeros((1, 12), jnp.int32),
+        )
+    )
+    generator = np.random.default_rng(0)
+    return model, jax.tree.map(lambda leaf: jnp.asarray(generator.normal(0, scale, leaf.shape), "f4"), shapes)
+
+
+def inputs(config, batch=2, num_choices=3):
+    generator = np.random.default_rng(1)
+    shape = (batch, config.num_frames, config.num_slots, config.feature_size)
+    words = generator.integers(1, 82, (batch, 20)).astype(np.int32)
+    words[:, 15:] = 0
+    choices = generator.integers(1, 82, (batch, num_choices, 12)).astype(np.int32)
+    choices[:, :, 8:] = 0
+    return jnp.asarray(generator.normal(size=shape), "f4"), jnp.asarray(words), jnp.asarray(choices)
+
+
+def relative_count(size):
+    """Summed from the table of layers: 28 of 10 heads of size + 2, feed-forward 1,024."""
+    width = 10 * (size + 2)
+    attention = 5 * width**2 + width + 2 * width  # query, key, value, distance, output; two position biases
+    layer = attention + 2 * 2 * width + (width * 1024 + 1024) + (1024 * width + width)
+    first_and_words = (size + 2) + 82 * (size - 2)
+    heads = 2 * (width * 128 + 128) + (128 * 22 + 22) + (128 + 1)
+    return 28 * layer + first_and_words + ((size + 2) * width + width) + heads
+
+
+def absolute_count(size):
+    """Summed from the table of layers: 12 of width 144, feed-forward 512, positions of 208 tokens."""
+    layer = 4 * (144**2 + 144) + 2 * 2 * 144 + (144 * 512 + 512) + (512 * 144 + 144)
+    tokens = 144 + 208 * 144 + 82 * 14 + (18 * 144 + 144) + ((size + 2) * 144 + 144)
+    heads = 2 * (144 * 128 + 128) + (128 * 22 + 22) + (128 + 1)
+    return 12 * layer + tokens + heads
+
+
+@pytest.mark.parametrize(
+    "preset, size, expected, published",
+    [
+        ("official", 16, 14_980_801, 15.0e6),
+        ("official", 20, 19_535_733, 19.5e6),
+        ("slotformer", 16, 2_863_299, 2.9e6),
+        ("slotformer", 20, 2_863_875, 2.9e6),
+    ],
+)
+def test_parameter_counts_and_sequence_length(preset, size, expected, published):
+    config = ALOEConfig.preset(preset, size)
+    assert config.sequence_length == 208
+    assert ALOEConfig.preset(preset, size, num_slots=8).sequence_length == 233
+    count = {"official": relative_count, "slotformer": absolute_count}[preset]
+    assert count(size) == expected == pytest.approx(published, abs=0.05e6)
+    shapes = jax.eval_shape(
+        lambda: ALOE(config).init(
+            jax.random.key(0),
+            jnp.zeros((1, 25, 7, size)),
+            jnp.zeros((1, 20), jnp.int32),
+            jnp.zeros((1, 12), jnp.int32),
+        )
+    )
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == expected
+
+
+def test_distances_are_aligned():
+    n = 5
+    distances = np.broadcast_to(np.arange(n - 1, -n, -1.0), (2, n, 2 * n - 1))
+    wanted = np.arange(n)[:, None] - np.arange(n)
+    np.testing.assert_array_equal(align_distances(jnp.asarray(distances, jnp.float32))[1], wanted)
+
+
+def test_relative_attention_equals_a_direct_computation():
+    config = small("relative")
+    generator = np.random.default_rng(3)
+    n, width, heads, size = 7, config.width, config.num_heads, config.head_size
+    tokens = generator.normal(size=(n, width))
+    distances = sinusoids(jnp.arange(n - 1, -n, -1), width)
+    attention = Attention(config, deterministic=True)
+    is_key = jnp.ones((1, n), bool)
+    with jax.enable_x64(True):
+        shapes = jax.eval_shape(
+            lambda: attention.init(
+                jax.random.key(0), jnp.zeros((1, n, width)), is_key, jnp.zeros((2 * n - 1, width))
+            )
+        )["params"]
+        params = jax.tree.map(lambda leaf: generator.normal(0, 0.5, leaf.shape), shapes)
+        config64 = small("relative", compute_dtype="float64")
+        found = Attention(config64, deterministic=True).apply(
+            {"params": params}, jnp.asarray(tokens[None]), is_key, jnp.asarray(distances, "f8")
+        )[0]
+
+    def project(name, x):
+        return (x @ params[name]["kernel"] + params[name].get("bias", 0.0)).reshape(-1, heads, size)
+
+    query, key, value = (project(name, tokens) for name in ("query", "key", "value"))
+    attended = np.zeros((n, heads, size))
+    for h in range(heads):
+        for i in range(n):
+            scores = np.zeros(n)
+            for j in range(n):
+                angle = (i - j) * 10_000.0 ** (-np.arange(0, width, 2) / width)
+                code = np.concatenate([np.sin(angle), np.cos(angle)])
+                position = project("distance", code[None])[0, h]
+                scores[j] = (query[i, h] + params["content_bias"][h]) @ key[j, h]
+                scores[j] += (query[i, h] + params["distance_bias"][h]) @ position
+            weights = np.exp(scores / size**0.5)
+            attended[i, h] = weights / weights.sum() @ value[:, h]
+    wanted = attended.reshape(n, width) @ params["output"]["kernel"] + params["output"]["bias"]
+    assert "bias" not in params["query"] and "bias" not in params["distance"]
+    np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-6)  # the angles are float32
+
+
+@pytest.mark.parametrize("form", ["relative", "absolute"])
+def test_each_choice_is_judged_alone_and_slots_have_no_order(form):
+    config = small(form)
+    model, variables = variables_of(config)
+    videos, words, choices = inputs(config)
+    judge = jax.jit(lambda *x: model.apply(variables, *x, method="judge"))
+    answer = jax.jit(lambda *x: model.apply(variables, *x, method="answer"))
+    logits, answers = judge(videos, words, choices), answer(videos, words)
+    assert logits.shape == (2, 3) and answers.shape == (2, 22)
+    order = np.array([2, 0, 1])
+    np.testing.assert_allclose(
+        judge(videos, words, choices[:, order]), logits[:, order], rtol=1e-5, atol=1e-6
+    )
+    for permutation in ([1, 0, 2], [2, 1, 0], [1, 2, 0]):
+        shuffled = videos[:, :, np.array(permutation)]
+        np.testing.assert_array_equal(judge(shuffled, words, choices), logits)
+        np.testing.assert_array_equal(answer(shuffled, words), answers)
+    # That is the doing of the sorted slots: without them their places matter. And everything else matters too.
+    apply = jax.jit(lambda *x: model.apply(variables, *x).choice_logit)
+    first = choices[:, 0]
+    assert abs(apply(videos[:, :, ::-1], words, first) - apply(videos, words, first)).max() > 1e-4
+    for changed in ((videos[::-1], words, choices), (videos[:, ::-1], words, choices)):
+        assert abs(judge(*changed) - logits).max() > 1e-4
+    for changed in ((videos, words[::-1], choices), (videos, words, choices[::-1])):
+        assert abs(judge(*changed) - logits).max() > 1e-4
+
+
+@pytest.mark.parametrize("form, seen", [("relative", True), ("absolute", False)])
+def test_padding_is_a_word_or_nothing(form, seen):
+    config = small(form)
+    model, variables = variables_of(config)
+    videos, words, _ = inputs(config)
+    changed = jax.tree.map(lambda leaf: leaf, variables)
+    table = changed["params"]["embedding"]["embedding"]
+    changed["params"]["embedding"]["embedding"] = table.at[vocabulary.PADDING].add(1.0)
+    answers, others = (model.apply(v, videos, words, method="answer") for v in (variables, changed))
+    assert (abs(answers - others).max() > 1e-4) == seen
+
+
+def test_descriptive_words_are_marked_as_those_of_a_choice():
+    config = small("relative")
+    model, variables = variables_of(config)
+    _, words, choices = inputs(config)
+
+    def marks(words):
+        tokens = model.apply(variables, words, method="text_tokens")
+        return np.asarray(tokens[0, :, config.word_size :])
+
+    with_choice = marks(jnp.concatenate([words, choices[:, 0]], -1))
+    np.testing.assert_array_equal(with_choice, [[1, 0, 1, 0]] * 20 + [[0, 1, 1, 0]] * 12)
+    without = marks(jnp.concatenate([words, jnp.zeros_like(choices[:, 0])], -1))
+    np.testing.assert_array_equal(without, [[0, 1, 1, 0]] * 32)
+
+
+@pytest.mark.parametrize("form", ["relative", "absolute"])
+def test_hidden_slots_are_predicted_from_the_others(form):
+    config = small(form, predict_hidden_slots=True)
+    model, variables = variables_of(config)
+    videos, words, choices = inputs(config)
+    hidden = np.zeros((2, 4, 3), bool)
+    hidden[:, 1, 2] = True
+
+    @jax.jit
+    def predict(videos, hidden):
+        return model.apply(variables, videos, words, choices[:, 0], hidden=hidden).predicted_slots
+
+    seen = predict(videos, hidden)
+    assert seen.shape == videos.shape
+    np.testing.assert_array_equal(predict(videos.at[:, 1, 2].add(1.0), hidden), seen)
+    assert abs(predict(videos.at[:, 1, 1].add(1.0), hidden) - seen).max() > 1e-4
+    # Entry [b t k] belongs to slot k of frame t: hiding a slot changes its own prediction most.
+    change = abs(predict(videos, np.zeros_like(hidden)) - seen).max(-1)
+    assert (change.reshape(2, -1).argmax(-1) == 1 * 3 + 2).all()
+
+
+def test_recomputing_and_half_precision_change_nothing_but_rounding():
+    config = small("absolute", dropout=0.0)
+    _, variables = variables_of(config)
+    videos, words, choices = inputs(config)
+
+    def gradient(config):
+        def loss(variables):
+            answer = ALOE(config).apply(
+                variables,
+                videos,
+                words,
+                choices[:, 0],
+                deterministic=False,
+                rngs={"dropout": jax.random.key(0)},
+            )
+            return (answer.answer_logits**2).mean() + (answer.choice_logit**2).mean()
+
+        return jax.jit(jax.grad(loss))(variables)
+
+    plain = gradient(config)
+    for changes, tolerance in (({"recompute": True}, 1e-5), ({"compute_dtype": "bfloat16"}, 5e-2)):
+        other = gradient(small("absolute", dropout=0.0, **changes))
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(other))
+        difference = jax.tree.map(lambda a, b: ((a - b) ** 2).sum(), plain, other)
+        total = sum(jax.tree.leaves(jax.tree.map(lambda a: (a**2).sum(), plain)))
+        assert (sum(jax.tree.leaves(difference)) / total) ** 0.5 < tolerance
+
+
+def test_frames_of_training_and_evaluation():
+    video = jnp.arange(128.0)[:, None, None]
+    frames = slots.evaluation_frames(video, 25, 5)[:, 0, 0]
+    np.testing.assert_array_equal(frames, np.arange(0, 125, 5))
+    keys = jax.random.split(jax.random.key(0), 200)
+    sampled = np.asarray(jax.vmap(lambda key: slots.training_frames(key, video, 25, 5))(keys))[..., 0, 0]
+    assert set(sampled[:, 0]) == set(range(8))
+    np.testing.assert_array_equal(np.diff(sampled), np.full((200, 24), 5))
+    with pytest.raises(ValueError, match="span 121 frames, the video has 120"):
+        slots.evaluation_frames(video[:120], 25, 5)
+
+
+def test_order_of_slots():
+    generator = np.random.default_rng(0)
+    video = jnp.asarray(generator.normal(size=(4, 5, 3)), "f4")
+    shuffled = slots.shuffle_slots(jax.random.key(1), video)
+    places = [int(np.flatnonzero((video[0] == slot).all(-1))[0]) for slot in shuffled[0]]
+    assert sorted(places) == list(range(5)) != places
+    np.testing.assert_array_equal(shuffled, video[:, np.array(places)])
+    np.testing.assert_array_equal(slots.sort_slots(shuffled), slots.sort_slots(video))
+    hidden = slots.hide_slots(jax.random.key(2), 300, 5)
+    assert (hidden.sum(-1) == 1).all() and hidden.any(0).all()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"form": "causal"}, "form='causal' is not one of relative, absolute"),
+        ({"num_layers": 0}, "num_layers=0 must be at least 1"),
+        ({"dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
+        ({"form": "relative", "word_size": 3}, "word_size=3 must be feature_size - 2 = 2"),
+        ({"form": "relative", "num_heads": 1, "head_size": 5}, "must be even"),
+    ],
+)
+def test_wrong_options(changes, message):
+    with pytest.raises(ValueError, match=message):
+        small(**{"form": "absolute", **changes})
+
+
+def test_wrong_preset_and_wrong_slots():
+    with pytest.raises(ValueError, match="no preset 'large'; there are official, slotformer, quickstart"):
+        ALOEConfig.preset("large")
+    model, variables = variables_of(small("absolute"))
+    videos, words, _ = inputs(small("absolute"))
+    with pytest.raises(ValueError, match=r"slots are \(4, 3, 3\)"):
+        model.apply(variables, videos[..., :3], words, method="answer")
