@@ -43,6 +43,9 @@ class TrainConfig:
     batch_size: int = 12  # clips per step, over all devices
     # (until this share of the steps, this many frames per clip), in order; the last share is 1.
     curriculum: tuple = ((0.1, 3), (0.2, 4), (0.3, 5), (0.45, 6), (1.0, 8))
+    # (until this share of the steps, pixels averaged into one along each axis), in order; the last is (1.0, 1). Our
+    # choice: slots find their objects in coarse pictures first, many times faster (training diary).
+    resolutions: tuple = ((1.0, 1),)
     optimizer: str = "adam"  # "adam" or "rmsprop"
     learning_rate: float = 3e-4
     # "constant", "cosine" (falls to 0 at num_steps) or "linear_end" (constant, then falls linearly to 0 over the last
@@ -69,7 +72,7 @@ RESUMABLE_FIELDS = frozenset(
 
 
 # Options that older runs do not have, with the value that says what those did.
-LATER_OPTIONS = {"system": "ODDN", "optimizer": "adam"}
+LATER_OPTIONS = {"system": "ODDN", "optimizer": "adam", "model.kernel_gain": 1.0, "resolutions": ((1.0, 1),)}
 
 
 def model_class(system: str) -> type[VideoModel]:
@@ -94,8 +97,16 @@ def make_model(config: TrainConfig) -> VideoModel:
 
 def clip_length(config: TrainConfig, step: int) -> int:
     """Frames per clip at a step, from the curriculum."""
-    share = step / config.num_steps
-    return next((frames for until, frames in config.curriculum if share < until), longest_clip(config))
+    return _at(config.curriculum, step / config.num_steps)
+
+
+def coarseness(config: TrainConfig, step: int) -> int:
+    """Pixels that are averaged into one along each axis at a step."""
+    return _at(config.resolutions, step / config.num_steps)
+
+
+def _at(pairs: tuple, share: float) -> int:
+    return next((value for until, value in pairs if share < until), pairs[-1][1])
 
 
 def longest_clip(config: TrainConfig) -> int:
@@ -154,21 +165,40 @@ def check(config: TrainConfig, num_devices: int) -> None:
 
 
 def _check_curriculum(config: TrainConfig) -> None:
-    pairs = config.curriculum
-    if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-        raise ValueError(
-            f"config.curriculum {pairs} is no tuple of (share of the steps, frames) pairs: ((1.0, 8),)"
-        )
-    shares = [share for share, _ in pairs]
-    if shares != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1:
-        raise ValueError(
-            f"config.curriculum {pairs}: the shares of the steps must rise from above 0 to exactly 1"
-        )
-    for _, frames in pairs:
+    for name, what, example in (
+        ("curriculum", "frames", "((1.0, 8),)"),
+        ("resolutions", "coarseness", "((1.0, 1),)"),
+    ):
+        pairs = getattr(config, name)
+        if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            raise ValueError(
+                f"config.{name} {pairs} is no tuple of (share of the steps, {what}) pairs: {example}"
+            )
+        shares = [share for share, _ in pairs]
+        if shares != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1:
+            raise ValueError(
+                f"config.{name} {pairs}: the shares of the steps must rise from above 0 to exactly 1"
+            )
+    for _, frames in config.curriculum:
         if not isinstance(frames, int) or frames < 3:
             raise ValueError(
-                f"config.curriculum {pairs}: {frames} frames are too few, two are observed and one predicted, take 3"
+                f"config.curriculum {config.curriculum}: {frames} frames are too few, two are observed and one "
+                "predicted, take 3"
             )
+    if config.resolutions[-1][1] != 1:
+        raise ValueError(
+            f"config.resolutions {config.resolutions}: the last must be (1.0, 1), the whole picture"
+        )
+    for _, factor in config.resolutions:
+        if not isinstance(factor, int) or factor < 1:
+            raise ValueError(
+                f"config.resolutions {config.resolutions}: {factor} is no number of pixels to average into one"
+            )
+        if factor > 1:
+            try:
+                make_model(config).coarser(factor)
+            except ValueError as error:
+                raise ValueError(f"config.resolutions {config.resolutions}: {error}") from None
 
 
 def to_json(config: TrainConfig) -> dict:

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.config import TrainConfig, make_model
+from oddn_jax.backbone import average_pixels
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
 
@@ -64,22 +65,31 @@ def compute_losses(
     return make_model(config).loss(params, video, clip_keys(key, example_id), train=False)[0]
 
 
-def make_train_step(config: TrainConfig, optimizer: optax.GradientTransformation, mesh: Mesh) -> Callable:
+def make_train_step(
+    config: TrainConfig, optimizer: optax.GradientTransformation, mesh: Mesh, coarseness: int = 1
+) -> Callable:
     """One step of training, `(state, video, example_id) -> (state, metrics)`; it consumes the state it is given.
+
+    Parameters and video are always those of the whole picture; with a coarseness the model sees it averaged.
 
     Every device differentiates the loss of its own clips; then gradients and metrics are averaged, in one all-reduce.
     `check_vma=False` gives this order its meaning. With JAX's default the gradient of a replicated value is silently
     summed over the devices: n times too large on n of them, measured, and so is the inner gradient of the inference.
     """
 
-    model = make_model(config)
+    model, coarsen = make_model(config), lambda params: params
+    if coarseness > 1:
+        model, coarsen = model.coarser(coarseness)
 
     def step(state, video, example_id):
         _, key = jax.random.split(jax.random.key(config.seed))
         key = jax.random.fold_in(key, state.step)
 
+        video = average_pixels(video, coarseness) if coarseness > 1 else video
+
         def loss(params):
-            metrics, collections = model.loss(params, video, clip_keys(key, example_id), axis_name="data")
+            keys = clip_keys(key, example_id)
+            metrics, collections = model.loss(coarsen(params), video, keys, axis_name="data")
             return metrics["loss"], (metrics, collections)
 
         gradients, (metrics, collections) = jax.grad(loss, has_aux=True)(state.params)

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 import oddn_jax
 from data_pipelines import loaders
 from experiments import checkpoints, datasets, processes, runs, steps, strips
-from experiments.config import TrainConfig, check, clip_length, longest_clip
+from experiments.config import TrainConfig, check, clip_length, coarseness, longest_clip
 from experiments.guards import catch_signals, explain_exhausted_memory, explain_full_disk
 from experiments.logs import MetricLog, say
 from experiments.steps import TrainState
@@ -49,11 +49,10 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
         stack.enter_context(explain_exhausted_memory(config))
         validate = make_validation(config, mesh, dataset_dir)
         batches = stack.enter_context(contextlib.closing(training_batches(config, dataset_dir, start)))
-        clip_lengths = [clip_length(config, later) for later in range(step, config.num_steps)]
-        images_left = config.batch_size * sum(clip_lengths)
-        frames = bound = None
-        # Since the last log line: metrics still on the device, images seen, seconds on the reader and in all.
-        unread, images, waited, spent = [], 0, 0.0, 0.0
+        work_left = sum(work(config, later) for later in range(step, config.num_steps))
+        kind = bound = None
+        # Since the last log line: metrics still on the device, images and work, seconds on the reader and in all.
+        unread, images, done, waited, spent = [], 0, 0.0, 0.0, 0.0
         stopped = over = False
         while True:
             if step > start and not stopped and (over or step % config.eval_every == 0):
@@ -71,16 +70,20 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
                     strips.write(config, state.params, step, dataset_dir, workdir)
             began = time.perf_counter()
             batch = steps.place(next(batches), mesh)
-            if batch[0].shape[1] == frames:
+            frames, factor = batch[0].shape[1], coarseness(config, step)
+            if (frames, factor) == kind:
                 waited += time.perf_counter() - began
             else:
-                frames = batch[0].shape[1]
-                say(f"clips of {frames} frames from step {step} on: compiling their training step")
-                train_step = steps.make_train_step(config, optimizer, mesh).lower(state, *batch).compile()
+                kind = frames, factor
+                coarse = f", {factor} x {factor} pixels averaged," if factor > 1 else ""
+                say(f"clips of {frames} frames{coarse} from step {step} on: compiling their training step")
+                train_step = steps.make_train_step(config, optimizer, mesh, factor)
+                train_step = train_step.lower(state, *batch).compile()
                 processes.wait_for_others()  # a first all-reduce gives up on them after half a minute
                 began = time.perf_counter()  # the compilation and the reader's start are not a step's time
             state, metrics = train_step(state, *batch)
             jax.block_until_ready(unread[-1:])  # stay one step ahead of the device: the times mean something
+            done += work(config, step)
             step, bound = step + 1, None
             unread.append((step, metrics))
             images += config.batch_size * frames
@@ -92,16 +95,22 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
             metrics = mean_metrics(unread, workdir) if due else {}
             spent += time.perf_counter() - began
             if due:
-                images_left -= images
+                work_left -= done
                 rates = {"images_per_second": images / spent, "data_wait_share": waited / spent}
-                log.write(step, "train", metrics | rates | {"frames": frames}, images_left * spent / images)
-                unread, images, waited, spent = [], 0, 0.0, 0.0
+                sizes = {"frames": frames, "coarseness": factor}
+                log.write(step, "train", metrics | rates | sizes, work_left * spent / done)
+                unread, images, done, waited, spent = [], 0, 0.0, 0.0, 0.0
         checkpoints.wait(manager)
         if stopped or signals:
             name = signal.Signals(signals[0]).name if signals else "a signal to one of the processes"
             say(f"stopped by {name} at step {step}, saved; the same command goes on from there")
             raise SystemExit(0 if several else 128 + signals[0])
     return state
+
+
+def work(config: TrainConfig, step: int) -> float:
+    """What a step costs, in whole pictures."""
+    return config.batch_size * clip_length(config, step) / coarseness(config, step) ** 2
 
 
 def open_run(config: TrainConfig, workdir: pathlib.Path) -> pathlib.Path:

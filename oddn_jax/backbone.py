@@ -1,5 +1,6 @@
 """Backbone: the slot inference that ODDN and its IODINE baselines share."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from oddn_jax.inference import Inference, iterative_inference
 from oddn_jax.layers import uniform_init
 from oddn_jax.losses import Losses
 from oddn_jax.metrics import training_diagnostics
-from oddn_jax.refinement import NUM_IMAGE_CHANNELS, RefinementInputs, RefinementNetwork
+from oddn_jax.refinement import NUM_IMAGE_CHANNELS, POOL, RefinementInputs, RefinementNetwork
 from oddn_jax.video_model import Seen, VideoModel
 
 
@@ -116,7 +117,7 @@ class Backbone(VideoModel):
         context: Float[Array, "*b t h w 3"] | Float[Array, "*b t k l"],
         key: PRNGKeyArray | None,
         noise: Float[Array, "r *b t k l"] | None,
-    ) -> Float[Array, "*b t k l"]:
+    ) -> Float[Array, "*b 2 k l"]:
         """The latents of the last two frames of a context; latents are taken as they are.
 
         Raises:
@@ -132,6 +133,32 @@ class Backbone(VideoModel):
         noise = None if noise is None else noise[..., -2:, :, :]
         deterministic = not config.sample_at_test
         return self.infer(context[..., -2:, :, :, :], key, noise=noise, deterministic=deterministic).latents
+
+    @nn.nowrap
+    def coarser(self, factor: int) -> tuple["Backbone", Callable[[dict[str, Any]], dict[str, Any]]]:
+        """The same model for pictures of which `factor` x `factor` pixels are averaged into one.
+
+        One layer alone has a size that hangs on the picture's, the dense code of the refinement network's pooled
+        picture. A coarse pooled pixel stands for `factor` x `factor` fine ones, so it takes the sum of their weights.
+
+        Source: our choice; objects are found in coarse pictures first, at a fraction of the cost (training diary).
+        """
+        config = self.config
+        height, width = config.image_height, config.image_width
+        if factor < 1 or height % (POOL * factor) or width % (POOL * factor):
+            raise ValueError(
+                f"{height}x{width} pictures cannot be {factor} times coarser: {POOL} must divide both sides"
+            )
+        coarse = dataclasses.replace(config, image_height=height // factor, image_width=width // factor)
+
+        def coarsen(params):
+            code = params["refinement"]["code"]
+            rows, columns = coarse.image_height // POOL, coarse.image_width // POOL
+            kernel = code["kernel"].reshape(rows, factor, columns, factor, config.convolution_channels, -1)
+            kernel = kernel.sum((1, 3)).reshape(-1, kernel.shape[-1])
+            return params | {"refinement": params["refinement"] | {"code": code | {"kernel": kernel}}}
+
+        return self.clone(config=coarse), coarsen
 
     def decode(self, latents: Float[Array, "*b k l"]) -> Decoded:
         """Decodes slots into their pictures, their masks, and the picture they make together."""
@@ -189,6 +216,13 @@ class Backbone(VideoModel):
         observed = inferred.latents[:, :num_observed]
         future = apply(observed, num_steps=num_predicted, method="rollout").decoded
         return seen._replace(predicted=future.reconstruction, predicted_masks=future.slot_masks)
+
+
+def average_pixels(video: Float[Array, "*b h w 3"], factor: int) -> Float[Array, "*b y x 3"]:
+    """Averages `factor` x `factor` pixels into one."""
+    *lead, height, width, colours = video.shape
+    blocks = video.reshape(*lead, height // factor, factor, width // factor, factor, colours)
+    return blocks.mean((-4, -2))
 
 
 def as_function(module: nn.Module) -> Callable:

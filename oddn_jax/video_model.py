@@ -1,5 +1,6 @@
 """VideoModel: what every program asks of a model of videos, whatever is inside."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -107,6 +108,18 @@ class VideoModel(nn.Module):
           num_observed: the frames from which it predicts, which are the first.
         """
         raise NotImplementedError
+
+    @nn.nowrap
+    def coarser(self, factor: int) -> tuple["VideoModel", Callable[[dict[str, Any]], dict[str, Any]]]:
+        """The same model for pictures of which `factor` x `factor` pixels are averaged into one.
+
+        Returns:
+          The model, and the differentiable function that makes its parameters of this one's.
+
+        Raises:
+          ValueError: the model has no such form, or the pictures cannot be divided so.
+        """
+        raise ValueError(f"{type(self).__name__} has no form for coarser pictures")
 
     @nn.nowrap
     def reconstruct(

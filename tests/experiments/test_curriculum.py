@@ -48,3 +48,21 @@ def test_clips_grow_and_pictures_are_drawn_on_the_way(data_dir, tmp_path, capsys
     ]
     (events,) = (tmp_path / "tensorboard").glob("*.figures_2")
     assert b"step_2_clip_01" in events.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_picture_gets_finer_on_the_way(data_dir, tmp_path, capsys):
+    config = get_config()
+    config.data.data_dir = str(data_dir)
+    config.num_steps, config.resolutions = 4, ((0.5, 2), (1.0, 1))
+    config.log_every, config.eval_every, config.save_every = 1, 2, 2
+    train.fit(config, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["coarseness"] for row in rows if row["split"] == "train"] == [2, 2, 1, 1]
+    announced = [
+        line.partition(":")[0] for line in capsys.readouterr().err.splitlines() if "compiling" in line
+    ]
+    assert announced == [
+        "clips of 3 frames, 2 x 2 pixels averaged, from step 0 on",
+        "clips of 3 frames from step 2 on",
+    ]

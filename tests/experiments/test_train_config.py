@@ -195,6 +195,22 @@ def test_wrong_curricula_are_refused(pairs):
         configs.check(TrainConfig(curriculum=pairs), num_devices=1)
 
 
+@pytest.mark.parametrize(
+    "pairs",
+    [(), ((1.0, 2),), ((0.5, 0), (1.0, 1)), ((0.5, 2.0), (1.0, 1)), ((0.5, 3), (1.0, 1)), ((0.5, 2),)],
+)
+def test_wrong_resolutions_are_refused(pairs):
+    with pytest.raises(ValueError, match=r"^config\.resolutions [^\n]*$"):
+        configs.check(TrainConfig(resolutions=pairs), num_devices=1)
+
+
+def test_the_picture_gets_finer_with_the_resolutions():
+    config = TrainConfig(num_steps=10, resolutions=((0.2, 4), (0.5, 2), (1.0, 1)))
+    configs.check(config, num_devices=1)
+    factors = [configs.coarseness(config, step) for step in range(10)]
+    assert factors == [4, 4, 2, 2, 2, 1, 1, 1, 1, 1]
+
+
 def test_wrong_options_of_parts_are_named():
     with pytest.raises(ValueError, match=r"^config\.data\.clips"):
         configs.check(TrainConfig(data=DataConfig(clips="all")), num_devices=1)
