@@ -31,7 +31,14 @@ __all__ = [
     "verify",
 ]
 
-DATASETS = ("clevrer", "simulated_clevrer", "block_towers", "simulated_block_towers", "clevrer_qa")
+DATASETS = (
+    "clevrer",
+    "simulated_clevrer",
+    "block_towers",
+    "simulated_block_towers",
+    "clevrer_qa",
+    "simulated_clevrer_qa",
+)
 
 
 class BuildSummary(NamedTuple):

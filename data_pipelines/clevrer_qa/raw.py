@@ -103,19 +103,38 @@ def read_questions(path: Path, split: str) -> Iterator[QuestionScene]:
             _require(scene_index in SPLITS[split], f"its index is not of the {split} split")
             _require(scene_index not in seen, "it is there twice")
             seen.add(scene_index)
-            video_filename, listed = _text(entry, "video_filename"), _list(entry, "questions")
-            questions = []
-            for place, question in enumerate(listed):
-                where = f"{path}: scene {scene_index}: question at place {place}"
-                question_id = _integer(question, "question_id")
-                where = f"{path}: scene {scene_index}: question {question_id}"
-                _require(
-                    question_id not in [other.question_id for other in questions], "its id is there twice"
-                )
-                questions.append(_question(question, question_id, needs_answers=split != "test"))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        yield QuestionScene(scene_index, video_filename, tuple(questions))
+        try:
+            yield parse_scene(entry, needs_answers=split != "test")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def parse_scene(entry: dict[str, Any], needs_answers: bool = True) -> QuestionScene:
+    """Checks the questions about one video, as a question file holds them.
+
+    Args:
+        entry: has a `scene_index`.
+        needs_answers: False where programs and answers may be missing, as in the test split.
+
+    Raises:
+        ValueError: something is wrong; one line names the scene and the question.
+    """
+    scene_index = _integer(entry, "scene_index")
+    where = f"scene {scene_index}"
+    try:
+        video_filename, listed = _text(entry, "video_filename"), _list(entry, "questions")
+        questions = []
+        for place, question in enumerate(listed):
+            where = f"scene {scene_index}: question at place {place}"
+            question_id = _integer(question, "question_id")
+            where = f"scene {scene_index}: question {question_id}"
+            _require(question_id not in [other.question_id for other in questions], "its id is there twice")
+            questions.append(_question(question, question_id, needs_answers))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return QuestionScene(scene_index, video_filename, tuple(questions))
 
 
 def _question(entry: dict, question_id: int, needs_answers: bool) -> Question:

@@ -71,6 +71,16 @@ class Builder(VideoBuilder):
             num_train=160,
             num_validation=32,
         ),
+        SimulatedClevrerConfig(
+            name="quickstart_questions",
+            description="As quickstart, as many as the questions of simulated_clevrer_qa/quickstart are about.",
+            scenes="quickstart",
+            height=32,
+            width=32,
+            stride=4,
+            num_train=800,
+            num_validation=150,
+        ),
         SimulatedClevrerConfig(name="64x64", description="As clevrer/64x64."),
         SimulatedClevrerConfig(name="64x96", description="As clevrer/64x96.", width=96),
         SimulatedClevrerConfig(
