@@ -17,14 +17,15 @@ import oddn_jax
 class Observation(NamedTuple):
     """What a model makes of a clip, and what it predicts from the clip's first frames.
 
-    Record fields have their usual shapes; those that need two frames begin with the clip's second.
+    Record fields have their usual shapes; those that need two frames begin with the clip's second. What a model does
+    not have is None: the slots' pictures and masks, dynamics and interactions, the future.
     """
 
-    latents: np.ndarray  # f32[*b t k l]
+    latents: np.ndarray | None  # f32[*b t k l]
     decoded: oddn_jax.Decoded  # of all t frames
-    distillation: oddn_jax.Distillation  # of frames 2..t
-    interaction: oddn_jax.Interaction  # of frames 2..t
-    future: oddn_jax.Rollout  # of the frames after the first `num_context_frames`
+    distillation: oddn_jax.Distillation | None  # of frames 2..t
+    interaction: oddn_jax.Interaction | None  # of frames 2..t
+    future: oddn_jax.Rollout | None  # of the frames after the first `num_context_frames`
 
 
 class Traversal(NamedTuple):
@@ -38,30 +39,56 @@ class Traversal(NamedTuple):
     )  # f32[d 2] pixels per frame and unit of dynamics: the slope of the centroid over the value
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def observe(model: oddn_jax.ODDN, params: Any, video: jax.Array) -> Observation:
-    """Infers all frames of clips f32[b t h w 3], and rolls out from the first `num_context_frames`.
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def observe(
+    model: oddn_jax.VideoModel, params: Any, video: jax.Array, num_predicted: int | None = None
+) -> Observation:
+    """Looks at all frames of clips f32[b t h w 3], and predicts those after the first `num_context_frames`.
 
-    The rollout starts from the inferred latents, so that its slots are those of the last observed frame.
+    Args:
+        num_predicted: frames to predict after all of the clip's, instead of its own.
     """
-    observed = model.config.num_context_frames
+    observed = model.num_context_frames if num_predicted is None else video.shape[1]
+    if num_predicted is None:
+        num_predicted = video.shape[1] - observed
+    if has_dynamics(model):
+        return _observe_dynamics(model, params, video, observed, num_predicted)
+    keys = jax.random.split(jax.random.key(0), len(video))
+    seen = model.look(params, video, keys, num_predicted=num_predicted, num_observed=observed)
+    decoded = oddn_jax.Decoded(seen.slot_rgb, None, seen.slot_masks, seen.reconstruction)
+    future = None
+    if seen.predicted is not None:
+        predicted = oddn_jax.Decoded(None, None, seen.predicted_masks, seen.predicted)
+        future = oddn_jax.Rollout(None, None, predicted, None, None)
+    return Observation(seen.latents, decoded, None, None, future)
+
+
+def has_dynamics(model: oddn_jax.VideoModel) -> bool:
+    """Whether a model distils dynamics and lets slots interact, as ODDN does."""
+    return hasattr(model, "distill") and hasattr(model, "interact")
+
+
+def _observe_dynamics(
+    model: oddn_jax.VideoModel, params: Any, video: jax.Array, observed: int, num_predicted: int
+) -> Observation:
+    """The rollout starts from the inferred latents, so that its slots are those of the last observed frame."""
 
     def call(*arguments, **options):
-        return model.apply({"params": params}, *arguments, **options)
+        return model.apply(model.to_variables(params), *arguments, **options)
 
     deterministic = not model.config.sample_at_test
     inference = call(video, jax.random.key(0), deterministic=deterministic, method="infer")
     latents = inference.latents
     distillation = call(latents, method="distill")
     interaction = call(distillation.dynamics, latents[:, 1:], method="interact")
-    future = call(latents[:, :observed], num_steps=video.shape[1] - observed, method="rollout")
+    future = call(latents[:, :observed], num_steps=num_predicted, method="rollout")
     return Observation(latents, inference.decoded, distillation, interaction, future)
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="method")
-def apply(model: oddn_jax.ODDN, params: Any, *arguments: jax.Array, method: str) -> Any:
+def apply(model: oddn_jax.VideoModel, params: Any, *arguments: jax.Array, method: str) -> Any:
     """Calls a method of the model, compiled."""
-    return model.apply({"params": params}, *arguments, method=method)
+    return model.apply(model.to_variables(params), *arguments, method=method)
 
 
 def follow_slots(decoded: oddn_jax.Decoded) -> np.ndarray:
@@ -94,34 +121,45 @@ def align(observation: Observation, num_observed: int) -> Observation:
     Args:
         num_observed: frames in front of the rollout, whose slots are in the order of the last of them.
     """
+    if observation.decoded.slot_masks is None:
+        return observation
     order = follow_slots(observation.decoded)
-    later, last = order[1:], order[num_observed - 1]
-    future_order = np.broadcast_to(last, (len(observation.future.latents), len(last)))
-    distillation, interaction, future = observation.distillation, observation.interaction, observation.future
-    return Observation(
-        latents=_take(observation.latents, order),
-        decoded=_take_decoded(observation.decoded, order),
-        distillation=oddn_jax.Distillation(
+    distillation, interaction = observation.distillation, observation.interaction
+    if distillation is not None:
+        later = order[1:]
+        distillation = oddn_jax.Distillation(
             _take(distillation.dynamics, later),
             _take_matches(distillation.match_attention, order[:-1], later),
-        ),
-        interaction=oddn_jax.Interaction(
+        )
+        interaction = oddn_jax.Interaction(
             _take(interaction.updated_dynamics, later),
             _take_pairs(interaction.pair_attention, later),
             _take_pairs(interaction.pair_effect, later),
-        ),
-        future=oddn_jax.Rollout(
-            _take(future.latents, future_order),
-            _take(future.dynamics, future_order),
-            _take_decoded(future.decoded, future_order),
-            _take_pairs(future.pair_attention, future_order),
-            _take_matches(future.match_attention, future_order, future_order),
-        ),
+        )
+    return Observation(
+        latents=_take(observation.latents, order),
+        decoded=_take_decoded(observation.decoded, order),
+        distillation=distillation,
+        interaction=interaction,
+        future=observation.future and _align_future(observation.future, order[num_observed - 1]),
     )
 
 
-def _take(x: np.ndarray, order: np.ndarray, axis: int = 1) -> np.ndarray:
+def _align_future(future: oddn_jax.Rollout, last: np.ndarray) -> oddn_jax.Rollout:
+    order = np.broadcast_to(last, (len(future.decoded.reconstruction), len(last)))
+    return oddn_jax.Rollout(
+        _take(future.latents, order),
+        _take(future.dynamics, order),
+        _take_decoded(future.decoded, order),
+        _take_pairs(future.pair_attention, order),
+        _take_matches(future.match_attention, order, order),
+    )
+
+
+def _take(x: np.ndarray | None, order: np.ndarray, axis: int = 1) -> np.ndarray | None:
     """Reorders the slots of x [t ... k ...], whose axis is given, frame by frame."""
+    if x is None:
+        return None
     shape = [len(order)] + [1] * (x.ndim - 1)
     shape[axis] = order.shape[1]
     return np.take_along_axis(x, order.reshape(shape), axis)

@@ -67,6 +67,17 @@ def slot_rows(decoded: oddn_jax.Decoded) -> list[Row]:
     return [Row(f"slot {slot + 1}", cut_out(decoded, slot), slot_color(slot)) for slot in slots]
 
 
+def prediction_rows(video: np.ndarray, predicted: oddn_jax.Decoded, label: str) -> list[Row]:
+    """Predicted frames, which end where the video f32[t h w 3] does: their segmentation, if any, and their error."""
+    observed = len(video) - len(predicted.reconstruction)
+    before = [None] * observed
+    rows = [Row(label, [*before, *predicted.reconstruction])]
+    if predicted.slot_masks is not None:
+        rows.append(Row("its segmentation", [*before, *color_segmentation(predicted.slot_masks)]))
+    error = np.clip(4 * np.abs(predicted.reconstruction - video[observed:]), 0, 1)
+    return [*rows, Row("its error x 4", [*before, *error])]
+
+
 def to_image(frame: np.ndarray, height: int) -> Image.Image:
     """A frame f32[h w 3] in [0, 1], enlarged by whole pixels to about a height."""
     scale = max(1, round(height / frame.shape[0]))

@@ -24,6 +24,7 @@ from data_pipelines import loaders
 from experiments import command_line, datasets, evaluation, paper, runs, trained
 from experiments.config import DataConfig
 from experiments.evaluation import Clips
+from oddn_jax import VideoModel
 from oddn_jax.lpips import lpips_weights
 
 NUM_FRAMES = 10
@@ -81,20 +82,20 @@ def main(options: argparse.Namespace) -> None:
     output = output_path(options)
     data = trained.choose_data(found, options)
     data = dataclasses.replace(data, stride=options.stride or data.stride)
-    config = found.model.config
-    clips = choose_clips(datasets.find(data, config), data, config.num_context_frames, options)
-    num_predicted = min(config.num_rollout_steps, clips.num_frames - config.num_context_frames)
+    observed = found.model.num_context_frames
+    clips = choose_clips(datasets.find(data, found.model.config), data, observed, options)
+    num_predicted = min(found.model.num_rollout_steps, clips.num_frames - observed)
     scores = evaluation.evaluate(
         evaluation.look_of(found.model, num_predicted),
         found.params,
         clips,
         evaluation.mean_frame(clips.dataset_dir),
-        num_observed=config.num_context_frames,
+        num_observed=observed,
         batch_size=options.batch_size,
         lpips_weights=weights,
     )
-    record = describe(found, data, clips) | {"num_observed": config.num_context_frames, "metrics": scores}
-    print(json.dumps(record, indent=2) if options.json else table(record, config.long_range_steps > 0))
+    record = describe(found, data, clips) | {"num_observed": observed, "metrics": scores}
+    print(json.dumps(record, indent=2) if options.json else table(record))
     runs.write_json(output, record)
     if not options.json:
         print(f"written to {output}")
@@ -145,6 +146,7 @@ def describe(found: trained.Trained, data: DataConfig, clips: Clips) -> dict[str
     versions = runs.versions()
     return {
         "model": found.name,
+        "system": paper_row(found.model),
         **{name: found.provenance.get(name) for name in ("step", "seed")},
         "trained": dict(found.provenance),
         "data": f"{data.name}/{data.config}",
@@ -161,12 +163,18 @@ def describe(found: trained.Trained, data: DataConfig, clips: Clips) -> dict[str
     }
 
 
-def table(record: dict[str, Any], long_range: bool) -> str:
-    """The scores as text, with the paper's beside them."""
-    scores, row = record["metrics"], "ODDN-l" if long_range else "ODDN"
+def paper_row(model: VideoModel) -> str:
+    """What the paper's Table 3 calls such a model, where it has it; otherwise its class."""
+    name = type(model).__name__
+    return "ODDN-l" if name == "ODDN" and model.config.long_range_steps else name
+
+
+def table(record: dict[str, Any]) -> str:
+    """The scores as text, with the paper's beside them; a sentence for what the model does not have."""
+    scores, row = record["metrics"], record["system"]
     simulated = ", *simulated*" if record["simulated"] else ""
     lines = [
-        f"{record['model']}, step {record['step']}, seed {record['seed']}",
+        f"{record['model']}, {row}, step {record['step']}, seed {record['seed']}",
         f"{record['data']}{simulated}, {record['split']}",
         f"{record['num_clips']} clips of {record['num_frames']} frames, {record['stride']} source frames apart: "
         f"{SHOWN_RULES[record['clips']]} (--clips={record['clips']})",
@@ -174,33 +182,44 @@ def table(record: dict[str, Any], long_range: bool) -> str:
         f"{'decomposition':<16}{'mean':>10}   {'standard error':<16}{paper.LABEL}, {row}",
     ]
     measured = {name: shown for name, shown in METRICS.items() if name in scores}
-    for name, (label, scale, form) in (measured | MASK_METRICS).items():
-        quoted, score = getattr(paper.TABLE_3[row], name, None), scores[name]
+    shown = measured | MASK_METRICS
+    for name, (label, scale, form) in ((name, shown[name]) for name in shown if name in scores):
+        quoted, score = getattr(paper.TABLE_3.get(row), name, None), scores[name]
         lines.append(
             f"{label:<16}{_number(score['mean'], scale, form):>10}   "
             f"{_number(score['standard_error'], scale, form):<16}{_number(quoted, scale, form)}"
         )
+    if "ari" not in scores:
+        lines.append(f"{row} has no slots: there is nothing to compare with the true segmentation")
+    if "predicted_mse" in scores:
+        lines += ["", *_prediction_lines(record, measured)]
+    else:
+        lines += ["", f"{row} predicts no frames"]
+    if "dynamics_r2" in scores:
+        r2 = [_number(scores[f"dynamics_{name}"]["mean"], 1, ".3f") for name in ("r2", "r2_x", "r2_y")]
+        fitted, held_out = (scores["dynamics_r2"][name] for name in ("n_fitted", "n"))
+        lines += [
+            "",
+            f"dynamics: a linear map to the object's velocity in the image has R2 {r2[0]} (x {r2[1]}, y {r2[2]})",
+            f"  fitted to {fitted} slots of the first half of the clips, tested on {held_out} of the other",
+        ]
+    return "\n".join(lines)
+
+
+def _prediction_lines(record: dict[str, Any], measured: dict[str, tuple[str, float, str]]) -> list[str]:
+    scores, observed = record["metrics"], record["num_observed"]
     num_predicted = len(scores["predicted_mse"]["mean"])
     short = ", as many as these clips hold" if num_predicted < 6 else ""
-    lines += [
-        "",
-        f"prediction of {num_predicted} frames from {record['num_observed']}{short}; the paper plots 6 (Figure 7) and "
+    lines = [
+        f"prediction of {num_predicted} frames from {observed}{short}; the paper plots 6 (Figure 7) and "
         "gives no numbers",
-        f"{'frame':<34}"
-        + "".join(f"{step + 1 + record['num_observed']:>10}" for step in range(num_predicted)),
+        f"{'frame':<34}" + "".join(f"{step + 1 + observed:>10}" for step in range(num_predicted)),
     ]
     for name, (label, scale, form) in measured.items():
         for predictor, who in PREDICTORS.items():
             means = scores[f"{predictor}_{name}"]["mean"]
             lines.append(f"{label:<11}{who:<23}" + "".join(f"{_number(x, scale, form):>10}" for x in means))
-    r2 = [_number(scores[f"dynamics_{name}"]["mean"], 1, ".3f") for name in ("r2", "r2_x", "r2_y")]
-    fitted, held_out = (scores["dynamics_r2"][name] for name in ("n_fitted", "n"))
-    lines += [
-        "",
-        f"dynamics: a linear map to the object's velocity in the image has R2 {r2[0]} (x {r2[1]}, y {r2[2]})",
-        f"  fitted to {fitted} slots of the first half of the clips, tested on {held_out} of the other",
-    ]
-    return "\n".join(lines)
+    return lines
 
 
 def _number(value: float | None, scale: float, form: str) -> str:

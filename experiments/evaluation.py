@@ -123,7 +123,8 @@ def evaluate(
         `psnr`, `ssim` and perhaps `lpips` of the reconstruction; `ari`, `fg_ari` and `miou` over the clips with ground
         truth; `predicted_`, `copy_last_` and `mean_frame_` `mse` and so on as lists with an entry for each predicted
         frame; `dynamics_r2`, `dynamics_r2_x` and `dynamics_r2_y` of `probe.fit_velocity`, n being the held-out samples.
-        Means are None where n is 0 (or R2 has no value). PSNR of a frame is at most 58.9 dB.
+        Means are None where n is 0 (or R2 has no value); what the model does not have is left out. PSNR of a frame is
+        at most 58.9 dB.
 
     Raises:
         ValueError: there is no such clip, a label is out of range, or the model's output is not finite.
@@ -137,7 +138,7 @@ def evaluate(
         batch_size=batch_size,
         **RULES[clips.rule] | {"limit": _limit(clips)},
     )
-    rows, samples = [], []
+    rows, samples, has_slots, has_dynamics = [], [], False, False
     progress = Progress("evaluating", math.ceil(count_clips(clips) / batch_size), "batches")
     with contextlib.closing(batches), contextlib.closing(progress):
         for batch in batches:
@@ -148,6 +149,7 @@ def evaluate(
                 )
             arrays = params, background, lpips_weights, *_filled(batch, batch_size)
             scores, slots = jax.device_get(_score(look, num_labels, num_observed, *arrays))
+            has_slots, has_dynamics = "ari" in scores, bool(slots)
             for clip, example_id in enumerate(batch["example_id"]):
                 known = batch["has_segmentation"][clip]
                 row = {
@@ -162,10 +164,11 @@ def evaluate(
                     truth = batch["object_id"][clip], batch["image_velocity"][clip]
                     samples.append(probe.matched_samples(overlap, dynamics, *truth))
             progress.advance()
-    names = dict.fromkeys([name for row in rows for name in row] + list(MASK_METRICS))
-    return {name: summarise([row[name] for row in rows if name in row]) for name in names} | _dynamics(
-        samples
-    )
+    # Without ground truth a model with slots has scores of no clips; one without slots has no such scores.
+    masks = MASK_METRICS if has_slots else ()
+    names = dict.fromkeys([*(name for row in rows for name in row), *masks])
+    summary = {name: summarise([row[name] for row in rows if name in row]) for name in names}
+    return summary | _dynamics(samples) if has_dynamics else summary
 
 
 def _filled(batch: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, ...]:

@@ -28,12 +28,8 @@ from experiments.report import Picture, learning_curves, write_report
 from experiments.trained import Trained, add_arguments, add_data_arguments, open_trained
 
 TRAVERSAL_STEPS = np.linspace(-2, 2, 5)  # standard deviations
-# The names of metrics.json, and ours.
-ERROR_CURVES = {
-    "predicted_mse": "ODDN",
-    "copy_last_mse": "copy of the last seen frame",
-    "mean_frame_mse": "mean training frame",
-}
+# The names of metrics.json, and ours, beside the model's.
+REFERENCES = {"copy_last_mse": "copy of the last seen frame", "mean_frame_mse": "mean training frame"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,21 +65,39 @@ def main(options: argparse.Namespace) -> None:
     pictures = []
     for number, clip in enumerate(clips):
         pictures += draw_clip(clip, folder, number)
-    pictures += [
-        draw_errors(trained, source, errors, metrics, folder),
-        draw_relation(trained, source, clips, folder),
-        *draw_dynamics(trained, clips, spread, folder),
-        *filter(None, [learning_curves(run, folder)]),
-    ]
+    if errors:
+        pictures.append(draw_errors(trained, source, errors, metrics, folder))
+    if analysis.has_dynamics(trained.model):
+        pictures += [
+            draw_relation(trained, source, clips, folder),
+            *draw_dynamics(trained, clips, spread, folder),
+        ]
+    pictures += filter(None, [learning_curves(run, folder)])
     facts = {
         "model": trained.name,
+        "system": type(trained.model).__name__,
         "trained on": None if trained.data is None else f"{trained.data.name}/{trained.data.config}",
         "shown": f"{source.name}, split {source.split}, stride {source.stride} source frames",
         "simulated": source.simulated,
         **{name: trained.provenance.get(name) for name in ("step", "seed", "commit", "devices", "packages")},
     }
+    if missing := left_out(trained, clips[0]):
+        facts["left out"] = missing
+        say(f"left out: {missing}")
     write_report(output / "report.html", facts, pictures, metrics)
     print(f"{len(pictures)} figures in {folder}\nthe report: {output / 'report.html'}")
+
+
+def left_out(trained: Trained, clip: Clip) -> str:
+    """What cannot be drawn of a model, in a sentence; nothing where it has everything."""
+    name, missing = type(trained.model).__name__, []
+    if clip.seen.decoded.slot_masks is None:
+        missing.append("segments nothing, for it has no slots")
+    if clip.seen.future is None:
+        missing.append("predicts no frames")
+    if not analysis.has_dynamics(trained.model):
+        missing.append("has no dynamics and no relations between slots")
+    return f"{name} {'; it '.join(missing)}" if missing else ""
 
 
 def read_metrics(*paths: pathlib.Path) -> dict[str, Any]:
@@ -100,10 +114,24 @@ def read_metrics(*paths: pathlib.Path) -> dict[str, Any]:
 
 def draw_clip(clip: Clip, folder: pathlib.Path, number: int) -> list[Picture]:
     """Figures 3 and 8, and 4 to 6."""
-    video, decoded, future = clip.batch["video"], clip.seen.decoded, clip.seen.future.decoded
+    video, decoded, future = clip.batch["video"], clip.seen.decoded, clip.seen.future
     truth = clip.batch["segmentation"] if clip.batch["has_segmentation"] else None
-    observed = len(video) - len(future.reconstruction)
     prediction, decomposition = f"prediction_clip_{number:02}", f"decomposition_clip_{number:02}"
+    pictures = [
+        Picture(
+            f"Decomposition, clip {number + 1} (paper: Figures 4 to 6)",
+            "Slots are matched between frames afterwards, by the overlap of their masks and by their colours.",
+            "Rows of frames: input, reconstruction, segmentation, and the mask and the picture of each slot.",
+            (
+                save_png(plates.decomposition_strip(video, decoded, truth), folder / f"{decomposition}.png"),
+                save_gif(plates.decomposition_frames(video, decoded), folder / f"{decomposition}.gif"),
+            ),
+        ),
+    ]
+    if future is None:
+        return pictures
+    future = future.decoded
+    observed = len(video) - len(future.reconstruction)
     return [
         Picture(
             f"Prediction, clip {number + 1} (paper: Figures 3 and 8)",
@@ -114,16 +142,7 @@ def draw_clip(clip: Clip, folder: pathlib.Path, number: int) -> list[Picture]:
                 save_gif(plates.prediction_frames(video, future), folder / f"{prediction}.gif"),
             ),
         ),
-        Picture(
-            f"Decomposition, clip {number + 1} (paper: Figures 4 to 6)",
-            "Each frame is taken apart on its own; slots are matched between frames afterwards, by the overlap of "
-            "their masks and by their colours.",
-            "Rows of frames: input, reconstruction, segmentation, and the mask and the picture of each slot.",
-            (
-                save_png(plates.decomposition_strip(video, decoded, truth), folder / f"{decomposition}.png"),
-                save_gif(plates.decomposition_frames(video, decoded), folder / f"{decomposition}.gif"),
-            ),
-        ),
+        *pictures,
     ]
 
 
@@ -135,7 +154,8 @@ def draw_errors(
     folder: pathlib.Path,
 ) -> Picture:
     """Figure 7: from metrics.json where it is about this model and data, else from the errors f32[n s] of n clips."""
-    scores, num_clips = metrics.get("metrics", {}), len(errors["ODDN"])
+    name = type(trained.model).__name__
+    scores, num_clips = metrics.get("metrics", {}), len(errors[name])
     curves = {
         name: (values.mean(0), values.std(0, ddof=1) / num_clips**0.5 if num_clips > 1 else 0 * values[0])
         for name, values in errors.items()
@@ -145,7 +165,7 @@ def draw_errors(
         num_clips = scores["predicted_mse"]["n"]
         curves = {
             name: (scores[key]["mean"], scores[key]["standard_error"] or np.zeros(len(scores[key]["mean"])))
-            for key, name in ERROR_CURVES.items()
+            for key, name in {"predicted_mse": name, **REFERENCES}.items()
             if key in scores
         }
     values = "; ".join(f"{name}: {', '.join(f'{x:.4f}' for x in mean)}" for name, (mean, _) in curves.items())

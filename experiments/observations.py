@@ -52,8 +52,8 @@ def find_clips(trained: Trained, options: argparse.Namespace) -> Source:
     Raises:
         FileNotFoundError, ValueError: there is none that suits the model.
     """
-    model, data = trained.model.config, choose_data(trained, options)
-    path = datasets.find(data, model)
+    model, data = trained.model, choose_data(trained, options)
+    path = datasets.find(data, model.config)
     summary = loaders.dataset_summary(path)
     split = datasets.choose_split(path, data, options.split)
     available = datasets.frames_available(summary, data.stride)
@@ -85,28 +85,30 @@ def observed_clips(trained: Trained, source: Source, limit: int, selection: str 
             seen = jax.device_get(analysis.observe(trained.model, trained.params, padded))
             for clip in range(len(video)):
                 one = jax.tree.map(lambda x, clip=clip: x[clip], (batch, seen))
-                yield Clip(one[0], analysis.align(one[1], trained.model.config.num_context_frames))
+                yield Clip(one[0], analysis.align(one[1], trained.model.num_context_frames))
 
 
 def look(
     trained: Trained, source: Source, num_clips: int, num_scored: int
-) -> tuple[list[Clip], dict[str, np.ndarray], np.ndarray]:
+) -> tuple[list[Clip], dict[str, np.ndarray], np.ndarray | None]:
     """Looks at the first clips of a split.
 
     Returns:
-        The first `num_clips`; by name, the errors f32[n s] of all n clips' predicted frames; and the spread f32[d] of
-        the updated dynamics.
+        The first `num_clips`; by name, the errors f32[n s] of all n clips' predicted frames, none where nothing is
+        predicted; and the spread f32[d] of the updated dynamics, where there are such.
     """
     clips, errors, dynamics = [], [], []
     for clip in observed_clips(trained, source, max(num_clips, num_scored)):
         if len(clips) < num_clips:
             clips.append(clip)
-        predicted = clip.seen.future.decoded.reconstruction
-        errors.append(analysis.prediction_errors(clip.batch["video"][None], predicted[None]))
-        dynamics.append(clip.seen.interaction.updated_dynamics)
-    predicted, copied = (np.concatenate(values) for values in zip(*errors))
-    by_name = {"ODDN": predicted, "copy of the last seen frame": copied}
-    return clips, by_name, np.concatenate(dynamics).std((0, 1))
+        if clip.seen.future is not None:
+            predicted = clip.seen.future.decoded.reconstruction
+            errors.append(analysis.prediction_errors(clip.batch["video"][None], predicted[None]))
+        if clip.seen.interaction is not None:
+            dynamics.append(clip.seen.interaction.updated_dynamics)
+    names = (type(trained.model).__name__, "copy of the last seen frame")
+    by_name = {name: np.concatenate(values) for name, values in zip(names, zip(*errors))}
+    return clips, by_name, np.concatenate(dynamics).std((0, 1)) if dynamics else None
 
 
 def find_collision(source: Source, clip: Clip) -> Collision:

@@ -22,6 +22,7 @@ from experiments.drawing import (
     paste,
     pixel_axes,
     plot_line,
+    prediction_rows,
     render,
     slot_color,
     slot_rows,
@@ -34,14 +35,7 @@ MARK_COLOR = np.array(MARK) / 255
 def prediction_strip(video: np.ndarray, future: oddn_jax.Decoded) -> Image.Image:
     """Predicted frames under the truth f32[t h w 3], of which the first ones were observed (paper Figures 3 and 8)."""
     observed = len(video) - len(future.reconstruction)
-    before = [None] * observed
-    error = np.clip(4 * np.abs(future.reconstruction - video[observed:]), 0, 1)
-    rows = [
-        Row("truth", video),
-        Row("predicted", [*before, *future.reconstruction]),
-        Row("its segmentation", [*before, *color_segmentation(future.slot_masks)]),
-        Row("its error x 4", [*before, *error]),
-    ]
+    rows = [Row("truth", video), *prediction_rows(video, future, "predicted")]
     headers = [f"t = {t + 1}" + (" (seen)" if t < observed else "") for t in range(len(video))]
     return draw_rows(rows, headers)
 
@@ -49,14 +43,15 @@ def prediction_strip(video: np.ndarray, future: oddn_jax.Decoded) -> Image.Image
 def prediction_frames(video: np.ndarray, future: oddn_jax.Decoded) -> list[Image.Image]:
     """The same as an animation."""
     observed = len(video) - len(future.reconstruction)
-    segmentation = color_segmentation(future.slot_masks)
+    pictures = {"predicted": future.reconstruction}
+    if future.slot_masks is not None:
+        pictures["its segmentation"] = color_segmentation(future.slot_masks)
     frames = []
     for t, truth in enumerate(video):
         step, title = t - observed, f"t = {t + 1} of {len(video)}, "
-        panels = {"truth": truth, "predicted": None, "its segmentation": None}
-        if step >= 0:
-            panels |= {"predicted": future.reconstruction[step], "its segmentation": segmentation[step]}
-        frames.append(draw_panels(panels, title + ("seen by the model" if step < 0 else "predicted")))
+        panels = {name: rows[step] if step >= 0 else None for name, rows in pictures.items()}
+        title += "seen by the model" if step < 0 else "predicted"
+        frames.append(draw_panels({"truth": truth, **panels}, title))
     return frames
 
 
@@ -68,27 +63,33 @@ def decomposition_strip(
     Args:
         truth: u8[t h w], the true segmentation, where it is known.
     """
-    rows = [Row("input", video), Row("reconstruction", decoded.reconstruction)]
+    rows = [Row("input", video)]
+    if decoded.reconstruction is not None:
+        rows.append(Row("reconstruction", decoded.reconstruction))
     if truth is not None:
         rows.append(Row("true segmentation", np.array([slot_color(n) for n in range(256)])[truth] / 255))
-    rows.append(Row("segmentation", color_segmentation(decoded.slot_masks)))
-    masks = np.broadcast_to(decoded.slot_masks, decoded.slot_rgb.shape)
-    for row, slot in zip(slot_rows(decoded), range(masks.shape[1])):
-        rows += [Row(f"mask {slot + 1}", masks[:, slot], row.color), row]
+    if decoded.slot_masks is not None:
+        rows.append(Row("segmentation", color_segmentation(decoded.slot_masks)))
+        masks = np.broadcast_to(decoded.slot_masks, decoded.slot_rgb.shape)
+        for slot, row in enumerate(slot_rows(decoded)):
+            rows += [Row(f"mask {slot + 1}", masks[:, slot], row.color), row]
     return draw_rows(rows, [f"t = {t + 1}" for t in range(len(video))])
 
 
 def decomposition_frames(video: np.ndarray, decoded: oddn_jax.Decoded) -> list[Image.Image]:
     """The same as an animation, without the masks."""
-    segmentation, rows = color_segmentation(decoded.slot_masks), slot_rows(decoded)
+    panels, rows = {"input": video}, []
+    if decoded.reconstruction is not None:
+        panels["reconstruction"] = decoded.reconstruction
+    if decoded.slot_masks is not None:
+        panels["segmentation"], rows = color_segmentation(decoded.slot_masks), slot_rows(decoded)
+    panels |= {row.label: row.frames for row in rows}
+    colors = {row.label: row.color for row in rows}
     return [
         draw_panels(
-            {"input": frame, "reconstruction": decoded.reconstruction[t], "segmentation": segmentation[t]}
-            | {row.label: row.frames[t] for row in rows},
-            f"t = {t + 1} of {len(video)}",
-            {row.label: row.color for row in rows},
+            {name: frames[t] for name, frames in panels.items()}, f"t = {t + 1} of {len(video)}", colors
         )
-        for t, frame in enumerate(video)
+        for t in range(len(video))
     ]
 
 

@@ -18,7 +18,8 @@ centre, transparency becomes white. The output folder gets decomposition.png and
   predicted_frames      f32[s h w 3]
   predicted_centroids   f32[s k 2]
 
-A single frame has no motion: it is taken apart, and the last five arrays are missing.
+A single frame has no motion: it is taken apart, and the last five arrays are missing. So is of any video what the model
+does not have: without slots there are no latents, masks and centroids, without ODDN's distillation no dynamics.
 """
 
 import argparse
@@ -50,7 +51,7 @@ from experiments.drawing import (
 )
 from experiments.footage import Footage, is_video_file, read_footage
 from experiments.logs import say
-from experiments.trained import Trained, open_trained
+from experiments.trained import Trained, add_import_argument, open_trained
 
 CHUNK = 8  # frames inferred at a time
 SHOWN = 10  # frames of a still picture
@@ -60,6 +61,7 @@ SIMULATED_INDEX = 900_000  # of a scene that no data set has by default
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=pathlib.Path, help="a video file, an image, or a folder of images")
     parser.add_argument("--model", help="a run folder, an exported file, or the name of a bundled model")
+    add_import_argument(parser)
     parser.add_argument("--output", type=pathlib.Path, help="a folder (default: runs/predict/NAME_OF_INPUT)")
     parser.add_argument("--num_steps", type=int, default=6, help="frames to predict (default: 6)")
     parser.add_argument("--start", type=int, default=0, help="the first frame, from 0 (default: 0)")
@@ -121,12 +123,23 @@ def read_input(trained: Trained, options: argparse.Namespace) -> Footage:
     return Footage(video, frames, f"a simulated scene, {len(video)} frames of {width}x{height}")
 
 
-def understand(model: oddn_jax.ODDN, params: Any, video: np.ndarray, num_steps: int) -> Observation:
+def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_steps: int) -> Observation:
     """Decomposes a video u8[t h w 3] and predicts the frames after it; slots in one order throughout.
 
     Returns:
         The observation; of a single frame without distillation, interaction and future.
+
+    Raises:
+        ValueError: the model predicts no frames.
     """
+    if not analysis.has_dynamics(model):
+        clip = video[None] / np.float32(255)
+        seen = jax.device_get(analysis.observe(model, params, clip, num_steps))
+        if seen.future is None:
+            raise ValueError(
+                f"{type(model).__name__} predicts no frames: draw it with `python -m experiments.figures`"
+            )
+        return analysis.align(jax.tree.map(lambda x: x[0], seen), len(video))
     parts = []
     for start in range(0, len(video), CHUNK):
         part = video[start : start + CHUNK]
@@ -142,17 +155,19 @@ def understand(model: oddn_jax.ODDN, params: Any, video: np.ndarray, num_steps: 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _infer(
-    model: oddn_jax.ODDN, params: Any, video: jax.Array, start: int
+    model: oddn_jax.VideoModel, params: Any, video: jax.Array, start: int
 ) -> tuple[jax.Array, oddn_jax.Decoded]:
     key, deterministic = jax.random.fold_in(jax.random.key(0), start), not model.config.sample_at_test
-    inference = model.apply({"params": params}, video, key, deterministic=deterministic, method="infer")
+    inference = model.apply(
+        model.to_variables(params), video, key, deterministic=deterministic, method="infer"
+    )
     return inference.latents, inference.decoded
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def _continue(model: oddn_jax.ODDN, params: Any, latents: jax.Array, num_steps: int):
+def _continue(model: oddn_jax.VideoModel, params: Any, latents: jax.Array, num_steps: int):
     def call(*arguments, **options):
-        return model.apply({"params": params}, *arguments, **options)
+        return model.apply(model.to_variables(params), *arguments, **options)
 
     distillation = call(latents, method="distill")
     interaction = call(distillation.dynamics, latents[1:], method="interact")
@@ -166,10 +181,13 @@ def draw(video: np.ndarray, seen: Observation, folder: pathlib.Path) -> list[pat
     paths = [save_png(plates.decomposition_strip(video[shown], some, None), folder / "decomposition.png")]
     if seen.future is None:
         return paths
+    paths.append(
+        save_gif(plates.decomposition_frames(video, seen.decoded), folder / "decomposition.gif", 200)
+    )
+    if seen.decoded.slot_masks is not None and seen.future.decoded.slot_masks is not None:
+        paths.append(save_png(draw_tracks(video, seen), folder / "tracks.png"))
     return [
         *paths,
-        save_gif(plates.decomposition_frames(video, seen.decoded), folder / "decomposition.gif", 200),
-        save_png(draw_tracks(video, seen), folder / "tracks.png"),
         save_png(draw_future(video, seen), folder / "prediction.png"),
         save_gif(future_frames(video, seen), folder / "prediction.gif", 200),
     ]
@@ -183,11 +201,10 @@ def draw_future(video: np.ndarray, seen: Observation) -> Image.Image:
     rows = [
         Row("input", [*video[-last:], *blank]),
         Row("model", [*seen.decoded.reconstruction[-last:], *future.reconstruction]),
-        Row(
-            "segmentation",
-            [*color_segmentation(seen.decoded.slot_masks[-last:]), *color_segmentation(future.slot_masks)],
-        ),
     ]
+    if future.slot_masks is not None:
+        masks = np.concatenate([seen.decoded.slot_masks[-last:], future.slot_masks])
+        rows.append(Row("segmentation", color_segmentation(masks)))
     headers = [f"t = {t + 1}" for t in range(len(video) - last, len(video))]
     return draw_rows(rows, headers + [f"+{step + 1} (predicted)" for step in range(steps)])
 
@@ -196,17 +213,17 @@ def future_frames(video: np.ndarray, seen: Observation) -> list[Image.Image]:
     """The whole video and the predicted frames after it, as an animation."""
     frames = []
     for decoded, inputs in ((seen.decoded, video), (seen.future.decoded, None)):
-        segmentation = color_segmentation(decoded.slot_masks)
-        for t, picture in enumerate(decoded.reconstruction):
+        pictures = {"model": decoded.reconstruction}
+        if decoded.slot_masks is not None:
+            pictures["segmentation"] = color_segmentation(decoded.slot_masks)
+        for t in range(len(decoded.reconstruction)):
             title = (
                 f"t = {t + 1} of {len(video)}, seen"
                 if inputs is not None
                 else f"predicted, {t + 1} after the end"
             )
-            input_frame = None if inputs is None else inputs[t]
-            frames.append(
-                draw_panels({"input": input_frame, "model": picture, "segmentation": segmentation[t]}, title)
-            )
+            panels = {"input": None if inputs is None else inputs[t]}
+            frames.append(draw_panels(panels | {name: shown[t] for name, shown in pictures.items()}, title))
     return frames
 
 
@@ -233,23 +250,32 @@ def write_arrays(footage: Footage, seen: Observation, path: pathlib.Path) -> pat
         "video": footage.video,
         "source_frame": footage.source_frame,
         "latents": seen.latents,
-        "slot_masks": seen.decoded.slot_masks[..., 0],
         "reconstruction": seen.decoded.reconstruction,
-        "centroids": centroids(seen.decoded.slot_masks).astype(np.float32),
+        **_mask_arrays("", seen.decoded),
     }
+    if seen.distillation is not None:
+        arrays["dynamics"] = seen.distillation.dynamics
     if seen.future is not None:
         arrays |= {
-            "dynamics": seen.distillation.dynamics,
             "predicted_latents": seen.future.latents,
-            "predicted_slot_masks": seen.future.decoded.slot_masks[..., 0],
             "predicted_frames": seen.future.decoded.reconstruction,
-            "predicted_centroids": centroids(seen.future.decoded.slot_masks).astype(np.float32),
+            **_mask_arrays("predicted_", seen.future.decoded),
         }
+    arrays = {name: array for name, array in arrays.items() if array is not None}
     temporary = path.with_name(f"{path.name}.partial")
     with open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
     os.replace(temporary, path)
     return path
+
+
+def _mask_arrays(prefix: str, decoded: oddn_jax.Decoded) -> dict[str, np.ndarray]:
+    if decoded.slot_masks is None:
+        return {}
+    return {
+        f"{prefix}slot_masks": decoded.slot_masks[..., 0],
+        f"{prefix}centroids": centroids(decoded.slot_masks).astype(np.float32),
+    }
 
 
 if __name__ == "__main__":

@@ -89,13 +89,13 @@ def page(facts: Mapping[str, Any], pictures: Sequence[Picture], metrics: Mapping
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>ODDN, {html.escape(str(facts.get("model", "")))}</title>
+<title>{html.escape(str(facts.get("model", "")))}</title>
 <link rel="icon" href="data:,">
 <style>{STYLE}</style>
 </head>
 <body>
 <h1>What this model sees and predicts</h1>
-<p><span class="data">{data}</span> Object Dynamics Distillation Network. A slot keeps its colour in a clip.</p>
+<p><span class="data">{data}</span> A slot keeps its colour in a clip.</p>
 {_table(None, [(name, _text(value)) for name, value in facts.items()])}
 <h2>Metrics</h2>
 {_metrics(metrics)}

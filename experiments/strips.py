@@ -11,9 +11,9 @@ from PIL import Image
 import oddn_jax
 from data_pipelines import loaders
 from experiments.analysis import align, observe
-from experiments.config import TrainConfig, longest_clip
+from experiments.config import TrainConfig, longest_clip, make_model
 from experiments.datasets import frames_available, validation_selection
-from experiments.drawing import Row, color_segmentation, draw_rows, save_png, slot_rows
+from experiments.drawing import Row, color_segmentation, draw_rows, prediction_rows, save_png, slot_rows
 from experiments.logs import write_pictures
 
 
@@ -26,12 +26,13 @@ def write(
     config: TrainConfig, params: Any, step: int, dataset_dir: pathlib.Path, workdir: pathlib.Path
 ) -> list[pathlib.Path]:
     """Draws the first validation clips and returns the files, `workdir/figures/step_*_clip_*.png`; TensorBoard too."""
-    observed = config.model.num_context_frames
+    model = make_model(config)
+    observed = model.num_context_frames
     # Every video that is long enough to train on is long enough to draw.
     available = max(
         longest_clip(config), frames_available(loaders.dataset_summary(dataset_dir), config.data.stride)
     )
-    num_frames = min(observed + config.model.num_rollout_steps, available)
+    num_frames = min(observed + model.num_rollout_steps, available)
     batches = loaders.evaluation_batches(
         dataset_dir,
         config.data.valid_split,
@@ -44,38 +45,32 @@ def write(
     with contextlib.closing(batches):
         videos = next(batches)["video"]
 
-    observations = jax.device_get(observe(oddn_jax.ODDN(config.model), jax.device_get(params), videos))
+    observations = jax.device_get(observe(model, jax.device_get(params), videos))
     folder = workdir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for clip, video in enumerate(videos):
         observation = align(jax.tree.map(lambda x, clip=clip: x[clip], observations), observed)
-        picture = draw_clip(video, observation.decoded, observation.future.decoded)
+        picture = draw_clip(video, observation.decoded, observation.future and observation.future.decoded)
         paths.append(save_png(picture, folder / f"step_{step}_clip_{clip:02}.png"))
     write_pictures(workdir, step, paths)
     return paths
 
 
-def draw_clip(video: np.ndarray, seen: oddn_jax.Decoded, predicted: oddn_jax.Decoded) -> Image.Image:
-    """Draws one clip as rows of frames.
+def draw_clip(video: np.ndarray, seen: oddn_jax.Decoded, predicted: oddn_jax.Decoded | None) -> Image.Image:
+    """Draws one clip as rows of frames; what the model does not have is left out.
 
     Args:
         video: f32[t h w 3] in [0, 1].
         seen: what was inferred from each of its t frames.
         predicted: the frames that follow the first ones, up to the last.
     """
-    observed = len(video) - len(predicted.reconstruction)
-    before = [None] * observed
-    rows = [
-        Row("input", video),
-        Row("reconstruction", seen.reconstruction),
-        Row("segmentation", color_segmentation(seen.slot_masks)),
-        *slot_rows(seen),
-        Row(f"predicted from {observed}", [*before, *predicted.reconstruction]),
-        Row("its segmentation", [*before, *color_segmentation(predicted.slot_masks)]),
-        Row(
-            "its error x 4",
-            [*before, *np.clip(4 * np.abs(predicted.reconstruction - video[observed:]), 0, 1)],
-        ),
-    ]
+    rows = [Row("input", video)]
+    if seen.reconstruction is not None:
+        rows.append(Row("reconstruction", seen.reconstruction))
+    if seen.slot_masks is not None:
+        rows += [Row("segmentation", color_segmentation(seen.slot_masks)), *slot_rows(seen)]
+    if predicted is not None:
+        observed = len(video) - len(predicted.reconstruction)
+        rows += prediction_rows(video, predicted, f"predicted from {observed}")
     return draw_rows(rows, [f"frame {frame + 1}" for frame in range(len(video))])
