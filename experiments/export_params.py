@@ -6,8 +6,8 @@
 Without options: the latest checkpoint of the quickstart's run, to oddn.safetensors. The file's header says how the
 model is built, where it comes from (data, simulated or not, step, seed, commit, devices, packages) and, where the run's
 metrics.json was written for the same step, how it scores. `oddn_jax.load(FILE)` reads it. --jax_export adds
-oddn.infer.jaxexport, oddn.distill.jaxexport and oddn.rollout.jaxexport; `oddn_jax/serialized.py` says what they take
-and give.
+oddn.infer.jaxexport, oddn.distill.jaxexport and oddn.rollout.jaxexport, or what else the model can do, such as
+provide.predict.jaxexport; `oddn_jax/serialized.py` says what they take and give.
 """
 
 import argparse
@@ -54,6 +54,8 @@ def main(options: argparse.Namespace) -> None:
         path = output.with_suffix(f".{name}.jaxexport")
         write_whole(path, content)
         print(f"written to {path}")
+    if functions and not functions.keys() & {"predict", "rollout"}:
+        print(f"{type(found.model).__name__} predicts no frames: there is no such function")
     others = {path.name for path in output.parent.glob(f"{glob.escape(output.stem)}.*.jaxexport")}
     others -= {output.with_suffix(f".{name}.jaxexport").name for name in functions}
     if others:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -29,7 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--run", metavar="WORKDIR", help=f"a run folder (default: {DEFAULT_RUN})")
     source.add_argument("--export", metavar="FILE", help="an exported file, or the name of a bundled model")
+    add_import_argument(parser)
     parser.add_argument("--step", type=int, help="which checkpoint of the run (default: the latest)")
+
+
+def add_import_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--import`: reading a file runs no code, so that a model that is not ours must be imported by name."""
+    parser.add_argument(
+        "--import",
+        metavar="MODULE",
+        type=_import,
+        help="the module that defines the model of an exported file, where it is none of ours",
+    )
+
+
+def _import(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise argparse.ArgumentTypeError(f"{module} cannot be imported: {error}") from None
+    return module
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

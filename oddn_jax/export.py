@@ -1,8 +1,9 @@
 """save and load: a model's parameters and configuration in one safetensors file that any framework can read.
 
 Arrays are named by their path (`decoder/conv_0/kernel`), in float32. The header holds strings: `format`,
-`format_version`, `model` (the class), `config` and `provenance` (JSON objects), `arrays_sha256` (of the arrays) and
-`sha256` (of all the other strings, so of every byte that matters). Loading never executes code.
+`format_version`, `model` (the class, as `model_name` calls it), `config` and `provenance` (JSON objects),
+`arrays_sha256` (of the arrays) and `sha256` (of all the other strings, so of every byte that matters). Loading never
+executes code.
 """
 
 import contextlib
@@ -21,14 +22,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from oddn_jax.backbone import Backbone
-from oddn_jax.baselines import IODINE
-from oddn_jax.config import ODDNConfig
 from oddn_jax.model import ODDN
+from oddn_jax.models import find_model, model_name
+from oddn_jax.video_model import VideoModel
 
 FORMAT = "oddn_jax"
 FORMAT_VERSION = 1
-MODELS = {"ODDN": ODDN, "IODINE": IODINE}
 
 # Models that can be loaded by name, each with the command that trains one like it.
 NAMED_MODELS = {"quickstart": "python -m experiments.clevrer_pretrain"}
@@ -72,10 +71,10 @@ def header_checksum(header: Mapping[str, str]) -> str:
 
 def save(
     path: str | os.PathLike,
-    config: ODDNConfig,
+    config: Any,
     params: Mapping,
     *,
-    model: type[Backbone] = ODDN,
+    model: type[VideoModel] = ODDN,
     provenance: Mapping | None = None,
 ) -> None:
     """Writes a model to one file; a file of that name is replaced only when the new one is complete.
@@ -84,7 +83,7 @@ def save(
       path: usually ends in `.safetensors`.
       config: the model's.
       params: nested dictionary of its arrays.
-      model: `ODDN` or `baselines.IODINE`, the class that takes them.
+      model: the class that takes them: one of `MODELS`, or your own at the top of a module.
       provenance: JSON-able facts on where the parameters come from (data, commit, step, seed, metrics).
 
     Raises:
@@ -92,8 +91,7 @@ def save(
       OSError: the file cannot be written.
     """
     path = Path(path)
-    if MODELS.get(model.__name__) is not model:
-        raise ValueError(f"{model.__name__} is not a model that can be saved: {', '.join(MODELS)}")
+    name = model_name(model)
     arrays = {name: np.asarray(value, np.float32) for name, value in flatten_params(params).items()}
     _check_arrays(arrays, _expected_arrays(model(config)), "params")
     try:
@@ -103,7 +101,7 @@ def save(
     header = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "model": model.__name__,
+        "model": name,
         "config": json.dumps(dataclasses.asdict(config)),
         "provenance": facts,
         "arrays_sha256": checksum(arrays),
@@ -129,7 +127,7 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike) -> tuple[Backbone, dict]:
+def load(path: str | os.PathLike) -> tuple[VideoModel, dict]:
     """Reads a model written by `save`.
 
     Args:
@@ -137,8 +135,8 @@ def load(path: str | os.PathLike) -> tuple[Backbone, dict]:
         is never taken from elsewhere because a release bundles more.
 
     Returns:
-      The module (`ODDN` or `baselines.IODINE`, as saved), and its parameters as a nested dictionary of JAX arrays:
-      `model.apply({"params": params}, ...)`.
+      The module as saved, and its parameters as a nested dictionary of JAX arrays, for the methods of `VideoModel` and
+      for `model.apply(model.to_variables(params), ...)`. A model of your own is found once its module is imported.
 
     Raises:
       FileNotFoundError: there is no such file, and no bundled model of that name.
@@ -151,10 +149,12 @@ def load(path: str | os.PathLike) -> tuple[Backbone, dict]:
             arrays = {name: content.get_tensor(name) for name in content.keys()}
     if checksum(arrays) != header.get("arrays_sha256"):
         raise ValueError(f"{path}: the arrays do not match the checksum in the header; the file is damaged")
-    if header.get("model") not in MODELS:
-        raise ValueError(f"{path}: model {header.get('model')!r} is not one of {', '.join(MODELS)}")
     try:
-        model = MODELS[header["model"]](ODDNConfig(**json.loads(header["config"])))
+        model_type = find_model(header["model"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    try:
+        model = model_type(model_type.Config(**json.loads(header["config"])))
         expected = _expected_arrays(model)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the configuration in the header is unusable ({error})") from error
@@ -221,10 +221,8 @@ def _read_header(file: Path) -> dict[str, str]:
     return header
 
 
-def _expected_arrays(model: Backbone) -> dict[str, jax.ShapeDtypeStruct]:
-    return flatten_params(
-        jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))["params"]
-    )
+def _expected_arrays(model: VideoModel) -> dict[str, jax.ShapeDtypeStruct]:
+    return flatten_params(jax.eval_shape(lambda: model.initialize(jax.random.key(0))))
 
 
 def _check_arrays(

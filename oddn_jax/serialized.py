@@ -2,7 +2,8 @@
 
 One file a function, read with `jax.export.deserialize` (which needs the package flatbuffers, as writing does). The
 parameters are constants in it; batch size b and number of frames t are free, any t for `infer`, two or more for the
-others. Inputs and outputs are arrays and plain dictionaries, with the names of our records.
+others. Inputs and outputs are arrays and plain dictionaries, with the names of our records. Of ODDN, and of IODINE and
+IODINE linear as far as they have it:
 
     infer(video f32[b t h w 3], seed u32[])     {"latents", "posterior", "decoded", "nll", "kl", "trajectory"}
     distill(latents f32[b t k l])               {"dynamics", "match_attention"}
@@ -11,11 +12,17 @@ others. Inputs and outputs are arrays and plain dictionaries, with the names of 
 `infer` takes a seed in place of a key, which has no portable type, and its latents are the posterior's mean: the same
 numbers as `model.apply(..., video, jax.random.key(seed), deterministic=True, method="infer")`. `rollout` takes these
 latents, of which it uses the last two frames, and predicts `config.num_rollout_steps` frames.
+
+Of all other models, for t = `num_context_frames + num_rollout_steps`:
+
+    infer(video f32[b t h w 3], seed u32[])                         what it has of `Seen`
+    predict(context f32[b num_context_frames h w 3], seed u32[])    f32[b num_rollout_steps h w 3], where it can
 """
 
 import dataclasses
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,13 +30,15 @@ import jax.numpy as jnp
 from jax import export
 
 from oddn_jax.backbone import Backbone
-from oddn_jax.model import ODDN
+from oddn_jax.video_model import VideoModel
 
 PLATFORMS = ("cpu", "cuda")
+WHOLE_LOOP = 1_000  # no loop has as many steps
+SEED = jax.ShapeDtypeStruct((), jnp.uint32)
 
 
-def serialize_functions(model: Backbone, params: Mapping[str, Any]) -> dict[str, bytes]:
-    """Serialises what a trained model can do, by name: `infer`, and for ODDN `distill` and `rollout`.
+def serialize_functions(model: VideoModel, params: Mapping[str, Any]) -> dict[str, bytes]:
+    """Serialises what a trained model can do, by name; the module's description says what that is.
 
     Written by one version of JAX, a file is read by that and later ones, for as long as JAX promises.
 
@@ -40,13 +49,18 @@ def serialize_functions(model: Backbone, params: Mapping[str, Any]) -> dict[str,
         raise ModuleNotFoundError(
             'serialised functions need the package flatbuffers: pip install "oddn_jax[export]"'
         )
-    config = model.config
-    if config.unroll == 0:
-        # The automatic choice looks at the machine that writes. The CPU needs the whole loop unrolled, an accelerator
-        # bears it, and the file is as large either way.
-        config = dataclasses.replace(config, unroll=config.num_refinement_steps)
-        model = model.clone(config=config)
-    variables = {"params": params}
+    if getattr(model.config, "unroll", None) == 0:
+        # The automatic choice looks at the machine that writes. The CPU needs loops unrolled, an accelerator bears it,
+        # and the file is as large either way.
+        model = model.clone(config=dataclasses.replace(model.config, unroll=WHOLE_LOOP))
+    # PROVIDE, a backbone too, infers frame after frame: the number of frames is fixed, as in models of other kinds.
+    frames_are_free = isinstance(model, Backbone) and type(model).infer is Backbone.infer
+    functions = _slot_functions(model, params) if frames_are_free else _clip_functions(model, params)
+    return {function.__name__: _serialize(function, inputs) for function, inputs in functions.items()}
+
+
+def _slot_functions(model: Backbone, params: Mapping[str, Any]) -> dict[Callable, tuple]:
+    config, variables = model.config, {"params": params}
 
     def infer(video, seed):
         return model.apply(variables, video, jax.random.key(seed), deterministic=True, method="infer")
@@ -61,12 +75,36 @@ def serialize_functions(model: Backbone, params: Mapping[str, Any]) -> dict[str,
         shape = f"b, t, {', '.join(map(str, shape))}"
         return jax.ShapeDtypeStruct(export.symbolic_shape(shape, constraints=[f"t >= {smallest}"]), dtype)
 
-    video = array((config.image_height, config.image_width, 3), 1)
-    functions = {infer: (video, jax.ShapeDtypeStruct((), jnp.uint32))}
-    if isinstance(model, ODDN):
-        latents = array((config.num_slots, config.latent_size), 2)
-        functions |= {distill: (latents,), rollout: (latents,)}
-    return {function.__name__: _serialize(function, inputs) for function, inputs in functions.items()}
+    functions = {infer: (array((config.image_height, config.image_width, 3), 1), SEED)}
+    latents = array((config.num_slots, config.latent_size), 2)
+    later = {function: (latents,) for function in (distill, rollout) if hasattr(model, function.__name__)}
+    return functions | later
+
+
+def _clip_functions(model: VideoModel, params: Mapping[str, Any]) -> dict[Callable, tuple]:
+    observed, num_steps = model.num_context_frames, model.num_rollout_steps
+
+    def clip_keys(video, seed):
+        # Not `jax.random.split`, whose number of keys must be known.
+        return jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(video.shape[0]))
+
+    def infer(video, seed):
+        seen = model.look(params, video, clip_keys(video, seed))
+        return {name: value for name, value in seen._asdict().items() if value is not None}
+
+    def predict(context, seed):
+        options = dict(num_predicted=num_steps, num_observed=observed)
+        return model.look(params, context, clip_keys(context, seed), **options).predicted
+
+    def video(num_frames):
+        shape = f"b, {num_frames}, {model.config.image_height}, {model.config.image_width}, 3"
+        return jax.ShapeDtypeStruct(export.symbolic_shape(shape), jnp.float32)
+
+    context = jax.ShapeDtypeStruct((1, *video(observed).shape[1:]), jnp.float32)
+    functions = {infer: (video(observed + num_steps), SEED)}
+    if jax.eval_shape(predict, context, SEED) is not None:
+        functions[predict] = (video(observed), SEED)
+    return functions
 
 
 def _serialize(function, inputs: tuple) -> bytes:

@@ -61,7 +61,9 @@ def test_a_model_that_load_does_not_know_is_not_saved(tiny, tmp_path):
     class Another(oddn_jax.ODDN):
         pass
 
-    with pytest.raises(ValueError, match="Another is not a model that can be saved: ODDN, IODINE"):
+    with pytest.raises(
+        ValueError, match=r"Another is neither one of ODDN, IODINE, .* nor at the top of a module"
+    ):
         oddn_jax.save(tmp_path / "x", tiny[0].config, tiny[1]["params"], model=Another)
 
 
@@ -168,7 +170,10 @@ def test_wrong_arrays_are_refused(exported, change, message):
         ({"config": '{"num_slotz": 3}'}, "num_slotz"),
         ({"config": '{"num_slots": "7"}'}, "configuration in the header is unusable"),
         ({"config": "[7]"}, "configuration in the header is unusable"),
-        ({"model": "MONet"}, "model 'MONet' is not one of ODDN, IODINE"),
+        ({"model": "Monet"}, "model 'Monet' is not one of ODDN, IODINE, IODINELinear, PROVIDE, SRVP, MONet"),
+        ({"model": "MONet"}, "configuration in the header is unusable"),
+        ({"model": "my_models.toy:Toy"}, "import my_models.toy first"),
+        ({"model": "os:system"}, "os has no VideoModel of that name"),
         ({"model": "IODINE"}, "distiller/.* is no parameter of the model"),
         ({"arrays_sha256": "0"}, "the arrays do not match the checksum"),
         ({"sha256": "0"}, "the header does not match its checksum"),

@@ -1,0 +1,293 @@
+"""What programs ask of a model: the same answers from every built-in one, and the nouns written on top of them."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+import oddn_jax
+from oddn_jax.baselines import IODINELinearConfig, MONetConfig, ProvideConfig, SRVPConfig
+from oddn_jax.export import flatten_params
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+NUM_CLIPS, NUM_FRAMES, NUM_PREDICTED = 3, 3, 2
+BACKBONE = dict(
+    image_height=8,
+    image_width=8,
+    num_slots=3,
+    latent_size=4,
+    num_refinement_steps=2,
+    hidden_size=4,
+    convolution_channels=2,
+    features="none",
+    ffn_hidden_size=4,
+    pair_embedding_size=4,
+    pair_attention_size=4,
+    pair_effect_size=4,
+)
+TINY = {
+    "ODDN": oddn_jax.ODDNConfig(**BACKBONE),
+    "IODINE": oddn_jax.ODDNConfig(**BACKBONE),
+    "IODINELinear": IODINELinearConfig(**BACKBONE, predictor_hidden_size=4),
+    "PROVIDE": ProvideConfig(**BACKBONE),
+    "SRVP": SRVPConfig(
+        image_height=16,
+        image_width=16,
+        coder="dcgan",
+        coder_channels=2,
+        code_size=4,
+        state_size=3,
+        innovation_size=3,
+        inference_size=4,
+        num_inference_layers=2,
+        dynamics_hidden_size=4,
+        num_dynamics_layers=2,
+    ),
+    "MONet": MONetConfig(
+        image_height=8,
+        image_width=8,
+        num_slots=3,
+        latent_size=4,
+        attention_channels=2,
+        num_attention_blocks=3,
+        attention_hidden_size=4,
+        component_channels=2,
+        component_hidden_size=4,
+    ),
+}
+# What each has besides a reconstruction.
+HAS = {
+    "ODDN": {"slots", "dynamics", "prediction"},
+    "IODINE": {"slots"},
+    "IODINELinear": {"slots", "prediction"},
+    "PROVIDE": {"slots", "prediction"},
+    "SRVP": {"prediction"},
+    "MONet": {"slots"},
+}
+
+
+@partial(jax.jit, static_argnums=0)
+def look(model, params, video, keys):
+    return model.look(params, video, keys, num_predicted=NUM_PREDICTED)
+
+
+@partial(jax.jit, static_argnums=0)
+def train(model, params, video, keys):
+    """What the first step of Adam adds, the metrics, and the collections; compiled whole, which is fastest."""
+
+    def loss(params):
+        metrics, collections = model.loss(params, video, keys)
+        return metrics["loss"], (metrics, collections)
+
+    gradients, (metrics, collections) = jax.grad(loss, has_aux=True)(params)
+    optimizer = optax.adam(0.1)
+    return optimizer.update(gradients, optimizer.init(params))[0], metrics, collections
+
+
+@pytest.fixture(scope="module", params=TINY)
+def case(request):
+    """(name, model, params, video, keys)"""
+    config = TINY[request.param]
+    model, random = oddn_jax.MODELS[request.param](config), np.random.default_rng(0)
+
+    def draw(path, leaf):
+        name = jax.tree_util.keystr(path)
+        low, high = (0.5, 1.5) if "'var'" in name or "nll_weight" in name else (-0.3, 0.3)
+        return random.uniform(low, high, leaf.shape).astype(leaf.dtype)
+
+    shapes = jax.eval_shape(model.initialize, jax.random.key(0))
+    params = jax.tree_util.tree_map_with_path(draw, shapes)
+    size = (NUM_CLIPS, NUM_FRAMES, config.image_height, config.image_width, 3)
+    video = random.random(size, np.float32)
+    return request.param, model, params, video, jax.random.split(jax.random.key(1), NUM_CLIPS)
+
+
+def test_every_built_in_model_is_asked():
+    assert TINY.keys() == HAS.keys() == oddn_jax.MODELS.keys()
+
+
+def test_a_loss_trains_the_parameters_and_carries_the_collections(case):
+    name, model, params, video, keys = case
+    updates, metrics, collections = jax.device_get(train(model, params, video, keys))
+    assert all(np.isfinite(value) for value in metrics.values())
+    expected = {"loss", "mse", "mse_copy_last"}
+    expected |= {"slot_usage", "mask_entropy"} if "slots" in HAS[name] else set()
+    assert expected <= metrics.keys()
+    assert collections.keys() == set(model.collections)
+    for part, update in updates.items():
+        moved = [np.abs(leaf).max() for leaf in jax.tree.leaves(update)]
+        assert np.isfinite(moved).all()
+        assert max(moved) == 0 if part in collections else max(moved) > 0.01
+    for part in collections:
+        assert jax.tree.structure(collections[part]) == jax.tree.structure(params[part])
+        before, after = (jax.tree.leaves(jax.device_get(tree[part])) for tree in (params, collections))
+        assert any((x != y).any() for x, y in zip(before, after))
+
+
+def test_what_a_clip_gives_hangs_neither_on_its_place_nor_on_its_neighbours(case):
+    _, model, params, video, keys = case
+    order = np.array([2, 0, 1])
+    (_, metrics, _), (_, again, _) = (train(model, params, video[i], keys[i]) for i in (np.arange(3), order))
+    for name, value in metrics.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-4, atol=1e-6)
+    neighbours = np.concatenate([video[:1], np.full_like(video[1:], 0.5)])
+    seen, permuted, alone = jax.device_get(
+        [
+            look(model, params, clips, its)
+            for clips, its in ((video, keys), (video[order], keys[order]), (neighbours, keys))
+        ]
+    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(y, x[order], rtol=1e-4, atol=1e-5), seen, permuted)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(y[0], x[0], rtol=1e-4, atol=1e-5), seen, alone)
+    changed = jax.tree.map(lambda x, y: np.abs(x[1] - y[1]).max(), seen, alone)
+    assert max(jax.tree.leaves(changed)) > 1e-4
+
+
+def test_what_is_seen_has_its_shape_and_nothing_is_made_up(case):
+    name, model, params, video, keys = case
+    seen, config, has = look(model, params, video, keys), model.config, HAS[name]
+    size, k = (config.image_height, config.image_width), getattr(config, "num_slots", None)
+    b, t, s = NUM_CLIPS, NUM_FRAMES, NUM_PREDICTED
+    expected = {
+        "reconstruction": (b, t, *size, 3),
+        "slot_rgb": (b, t, k, *size, 3) if "slots" in has else None,
+        "slot_masks": (b, t, k, *size, 1) if "slots" in has else None,
+        "latents": (b, t, k, config.latent_size) if "slots" in has else None,
+        "dynamics": (b, t - 1, k, 4) if "dynamics" in has else None,
+        "predicted": (b, s, *size, 3) if "prediction" in has else None,
+        "predicted_masks": (b, s, k, *size, 1) if {"slots", "prediction"} <= has else None,
+    }
+    assert {key: x if x is None else x.shape for key, x in seen._asdict().items()} == expected
+    if "slots" in has:
+        np.testing.assert_allclose(seen.slot_masks.sum(2), 1, rtol=1e-5)
+        mixed = (seen.slot_masks * seen.slot_rgb).sum(2)
+        np.testing.assert_allclose(mixed, seen.reconstruction, atol=1e-5)
+    if "prediction" in has:
+        unseen = np.concatenate([video[:, :2], np.full_like(video[:, 2:], 0.1)], 1)
+        later = look(model, params, unseen, keys).predicted
+        np.testing.assert_allclose(later, seen.predicted, rtol=1e-4, atol=1e-5)
+
+
+def test_an_exported_model_sees_the_same(case, tmp_path):
+    name, model, params, video, keys = case
+    path = tmp_path / "model.safetensors"
+    oddn_jax.save(path, model.config, params, model=type(model), provenance={"step": 1})
+    loaded, arrays = oddn_jax.load(path)
+    assert type(loaded) is oddn_jax.MODELS[name] and loaded == model
+    jax.tree.map(np.testing.assert_array_equal, arrays, params)
+    ours, theirs = look(model, params, video, keys), look(loaded, arrays, video, keys)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def read_golden(name):
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def exported_arrays():
+    """Names and shapes of each model's arrays at its published configuration, from the frozen lists."""
+    oddn, linear = read_golden("parameters")["prediction"], read_golden("iodine_linear_parameters")
+    own = ("distiller/", "relation/", "predictor/")
+    iodine = {name: shape for name, shape in oddn.items() if not name.startswith(own)}
+    yield "ODDN", oddn_jax.ODDNConfig(), oddn
+    yield "IODINE", oddn_jax.ODDNConfig(), iodine
+    for scope in ("slot", "frame"):
+        yield "IODINELinear", IODINELinearConfig(predictor_scope=scope), iodine | linear[scope]
+    provide = read_golden("provide_parameters")["prediction"]
+    yield "PROVIDE", ProvideConfig(), provide | {"schedule/nll_weight": []}
+    for coder, arrays in read_golden("srvp_parameters").items():
+        renamed = {name.removeprefix("params/"): shape for name, shape in arrays.items()}
+        yield "SRVP", SRVPConfig(coder=coder), renamed
+    yield "MONet", MONetConfig(), read_golden("monet_parameters")["default"]
+
+
+@pytest.mark.parametrize("name, config, expected", [*exported_arrays()])
+def test_exported_names_are_frozen(name, config, expected):
+    """A change here breaks every file that people have: it needs a new format version."""
+    params = jax.eval_shape(oddn_jax.MODELS[name](config).initialize, jax.random.key(0))
+    assert {name: list(leaf.shape) for name, leaf in flatten_params(params).items()} == expected
+
+
+@dataclasses.dataclass(unsafe_hash=True)
+class KnownConfig:
+    """Of `Known`."""
+
+    image_height: int = 2
+    image_width: int = 2
+    slots: bool = True
+
+
+class Known(oddn_jax.VideoModel):
+    """A model that sees two slots, the second one where the picture is bright, and predicts what it is told."""
+
+    config: Any
+    Config = KnownConfig
+
+    def setup(self):
+        self.shade = self.param("shade", nn.initializers.ones, ())
+
+    def initialize_parameters(self) -> None:
+        """Nothing has to be run."""
+
+    @nn.nowrap
+    def look(self, params, video, keys, *, num_predicted=0, num_observed=2):
+        if not self.config.slots:
+            return oddn_jax.Seen(video)
+        noise = jax.vmap(lambda key: jax.random.normal(key, (1, 1, 1)))(keys)
+        bright = (video.mean(-1, keepdims=True) > 0.5).astype(video.dtype)
+        masks = jnp.stack([1 - bright, bright], 2)
+        future = jnp.full((len(video), num_predicted, *video.shape[2:]), params["shade"] * num_observed)
+        return oddn_jax.Seen(video, slot_masks=masks, latents=masks[..., 0, 0, :] + noise, predicted=future)
+
+
+def test_the_nouns_are_what_is_seen():
+    model = Known(KnownConfig())
+    params = jax.tree.map(lambda x: 3 * x, model.initialize(jax.random.key(0)))
+    video = jax.random.uniform(jax.random.key(1), (2, 3, 2, 2, 3))
+    key = jax.random.key(2)
+    np.testing.assert_array_equal(model.reconstruct(params, video, key), video)
+    np.testing.assert_array_equal(model.segment(params, video, key), video.mean(-1) > 0.5)
+    latents = model.latents(params, video, key)
+    assert (
+        latents.shape == (2, 3, 2, 1) and len(np.unique(latents - latents.round(0))) > 1
+    )  # a key for each clip
+    predicted = model.predict(params, video, key, num_steps=4)
+    assert predicted.shape == (2, 4, 2, 2, 3) and (predicted == 3 * 3).all()  # from all three frames
+    assert (model.num_context_frames, model.num_rollout_steps) == (2, 6)
+
+    model = Known(KnownConfig(slots=False))
+    assert model.segment(params, video, key) is None and model.latents(params, video, key) is None
+    with pytest.raises(ValueError, match=r"^Known predicts no frames$"):
+        model.predict(params, video, key, num_steps=4)
+
+
+def test_a_model_of_ones_own_is_found_by_its_module(tmp_path):
+    module = sys.modules[__name__]
+    assert oddn_jax.model_name(Known) == f"{module.__name__}:Known"
+    assert oddn_jax.find_model(f"{module.__name__}:Known") is Known
+    path = tmp_path / "known.safetensors"
+    oddn_jax.save(path, KnownConfig(slots=False), {"shade": np.ones((), np.float32)}, model=Known)
+    model, params = oddn_jax.load(path)
+    assert model == Known(KnownConfig(slots=False)) and params["shade"] == 1
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("Known", "model 'Known' is not one of ODDN, "),
+        ("my_models.toy:Toy", "model 'my_models.toy:Toy' is not known yet: import my_models.toy first"),
+        ("json:JSONDecoder", "json has no VideoModel of that name"),
+        ("json:nothing", "json has no VideoModel of that name"),
+    ],
+)
+def test_other_names_are_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        oddn_jax.find_model(name)
