@@ -1,4 +1,4 @@
-r"""Fine-tunes a pre-trained ODDN on clips with collisions, CLEVRER-collision.
+r"""Fine-tunes a pre-trained model on clips with collisions, CLEVRER-collision.
 
 Without arguments: goes on from the quickstart of clevrer_pretrain, runs/quickstart. The paper's second stage:
 
@@ -61,10 +61,11 @@ def continue_pretraining(config: TrainConfig, overridden: Collection[str] = ()) 
     if source is None:
         raise ValueError("config.init_from is not set: name a run folder or an exported file to go on from")
     if source.endswith(".safetensors"):
-        model, data = oddn_jax.load(source)[0].config, config.data
+        loaded = oddn_jax.load(source)[0]
+        system, model, data = oddn_jax.model_name(type(loaded)), loaded.config, config.data
     elif pathlib.Path(source, "config.json").exists():
         pretraining = runs.load_config(source)
-        model, data = pretraining.model, pretraining.data
+        system, model, data = pretraining.system, pretraining.model, pretraining.data
         done = max(checkpoints.saved_steps(source), default=0)
         if done < pretraining.num_steps:
             say(f"WARNING: {source} is not finished, it holds {done} of {pretraining.num_steps} steps")
@@ -75,26 +76,24 @@ def continue_pretraining(config: TrainConfig, overridden: Collection[str] = ()) 
 
     asked = _asked_for(config.model, "model.", overridden)
     for option, wanted in asked.items():
-        held = getattr(model, option)
+        held = getattr(model, option, None)
         if wanted != held and option not in FREE + STAGE:
             raise ValueError(
                 f"--config.model.{option}={wanted} contradicts {source}, whose model has {held}: leave it out, "
                 "or pre-train such a model"
             )
-    before, model = (
-        model,
-        dataclasses.replace(model, **({option: getattr(config.model, option) for option in STAGE} | asked)),
-    )
+    stage = {option: getattr(config.model, option) for option in STAGE if hasattr(model, option)}
+    before, model = model, dataclasses.replace(model, **(stage | asked))
     asked = _asked_for(config.data, "data.", overridden)
     data = dataclasses.replace(data, **{"clips": config.data.clips, **asked})
     for option in (field.name for field in dataclasses.fields(model)):
-        if getattr(model, option) != getattr(config.model, option):
+        if getattr(model, option) != getattr(config.model, option, None):
             say(f"config.model.{option} is {getattr(model, option)!r}, as in {source}")
         elif getattr(model, option) != getattr(before, option):
             say(
                 f"config.model.{option} is {getattr(model, option)!r}, in {source} it was {getattr(before, option)!r}"
             )
-    return dataclasses.replace(config, model=model, data=data)
+    return dataclasses.replace(config, system=system, model=model, data=data)
 
 
 def _asked_for(options: Any, prefix: str, overridden: Collection[str]) -> dict[str, Any]:
