@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark
     python -m experiments.benchmark --preset=prediction --batch_size=12 --num_frames=8 --compute_dtype=bfloat16
+    python -m experiments.benchmark --baseline=provide,quickstart
     python -m experiments.benchmark --parts=model,growth,data --json
 
 Without options: the quickstart preset with its own batch, without `growth`, which compiles four more training steps.
@@ -28,7 +29,7 @@ from data_pipelines.simulator.clevrer_files import write_mp4
 from data_pipelines.video import read_video
 from experiments import command_line, runs
 from experiments.config import TrainConfig
-from experiments.configs import clevrer
+from experiments.configs import baselines, clevrer
 from experiments.speed import measure_growth, measure_model
 from oddn_jax.config import CHOICES, PRESETS
 
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", choices=list(PRESETS), default="quickstart", help="(default: %(default)s)"
     )
+    parser.add_argument("--baseline", metavar="VARIANT", help="of configs/baselines.py, instead of a preset")
     parser.add_argument("--batch_size", type=int, help="clips (default: the preset's own)")
     parser.add_argument("--num_frames", type=int, help="frames of a clip (default: the most it trains with)")
     parser.add_argument("--compute_dtype", choices=CHOICES["compute_dtype"], default="float32")
@@ -70,11 +72,11 @@ def main(options: argparse.Namespace) -> None:
     if options.output and not options.output.parent.is_dir():
         raise FileNotFoundError(f"--output: there is no folder {options.output.parent}")
     record: dict[str, Any] = {
-        "preset": options.preset,
+        "preset": options.baseline or options.preset,
         "batch_size": config.batch_size,
         "num_frames": config.curriculum[-1][1],
-        "compute_dtype": config.model.compute_dtype,
-        "remat": config.model.remat,
+        "compute_dtype": getattr(config.model, "compute_dtype", "float32"),
+        "remat": getattr(config.model, "remat", "none"),
         **runs.versions(),
     }
     if "model" in parts:
@@ -94,8 +96,10 @@ def train_config(options: argparse.Namespace) -> TrainConfig:
     Raises:
         ValueError: a size is out of its range.
     """
-    config = clevrer.get_config(options.preset)
-    config.model.compute_dtype, config.model.remat = options.compute_dtype, options.remat
+    config = (baselines if options.baseline else clevrer).get_config(options.baseline or options.preset)
+    for name in ("compute_dtype", "remat"):
+        if hasattr(config.model, name):
+            setattr(config.model, name, getattr(options, name))
     if options.batch_size is not None:
         config.batch_size = options.batch_size
     if options.num_frames is not None:

@@ -1,5 +1,6 @@
 """How fast a model's functions run on this machine, beside the ceiling that the machine sets."""
 
+import dataclasses
 import math
 import resource
 import statistics
@@ -14,12 +15,12 @@ import numpy as np
 
 import oddn_jax
 from experiments import steps
-from experiments.config import TrainConfig
+from experiments.config import TrainConfig, make_model
 from experiments.cost import count_flops
 from experiments.logs import say
 
 NUM_PREDICTED = 6
-FUNCTIONS = ("infer", "training step", "rollout")
+FUNCTIONS = ("infer", "training step", "rollout")  # as far as a model has them
 
 
 class Measured(NamedTuple):
@@ -33,6 +34,8 @@ class Measured(NamedTuple):
 
 def measure_model(config: TrainConfig, repeats: int, names: Sequence[str] = FUNCTIONS) -> dict[str, Any]:
     """Inference, training step, rollout (or some of them), and the ceiling beside them.
+
+    The rollout of a model that starts from slots is that alone; other models see their context first.
 
     Returns:
         `model`: by function, seconds, images a second, GFLOP, GFLOP/s, share of the ceiling, seconds to compile, bytes.
@@ -60,48 +63,52 @@ def measure_model(config: TrainConfig, repeats: int, names: Sequence[str] = FUNC
 
 
 def model_functions(config: TrainConfig, names: Sequence[str] = FUNCTIONS) -> dict[str, Measured]:
-    """The functions of a preset by name, compiled for its batch, with random input at hand."""
-    model, optimizer, mesh = oddn_jax.ODDN(config.model), steps.make_optimizer(config), steps.make_mesh()
-    shape = (
-        config.batch_size,
-        config.curriculum[-1][1],
-        config.model.image_height,
-        config.model.image_width,
-        3,
-    )
+    """The functions of a config's model by name, compiled for its batch, with random input at hand."""
+    model, optimizer, mesh = make_model(config), steps.make_optimizer(config), steps.make_mesh()
+    size = (config.model.image_height, config.model.image_width, 3)
     batch = {
-        "video": np.random.default_rng(0).random(shape, np.float32),
+        "video": np.random.default_rng(0).random(
+            (config.batch_size, config.curriculum[-1][1], *size), np.float32
+        ),
         "example_id": np.arange(config.batch_size),
     }
     video, example_id = steps.place(batch, mesh)
     # The state belongs to the training step, which consumes it and gives the next one.
     state = jax.jit(lambda: steps.initial_state(config, optimizer))()
-    params, key = jax.tree.map(jnp.copy, state.params), jax.random.key(0)
+    params = jax.tree.map(jnp.copy, state.params)
+    keys = jax.random.split(jax.random.key(0), config.batch_size)
 
     def infer(params, video):
-        return model.apply({"params": params}, video, key, method="infer").decoded.reconstruction
+        return model.look(params, video, keys).reconstruction
 
     def rollout(params, latents):
         predicted = model.apply({"params": params}, latents, num_steps=NUM_PREDICTED, method="rollout")
         return predicted.decoded.reconstruction
 
-    latents = jnp.zeros((config.batch_size, 2, config.model.num_slots, config.model.latent_size))
+    def predict(params, context):
+        options = dict(num_predicted=NUM_PREDICTED, num_observed=context.shape[1])
+        return model.look(params, context, keys, **options).predicted
+
     measured = {}
     if "infer" in names:
         measured["infer"] = compile_function(infer, params, video)
     if "training step" in names:
         step = steps.make_train_step(config, optimizer, mesh)
         measured["training step"] = compile_function(step, state, video, example_id, carries_state=True)
-    if "rollout" in names:
+    if "rollout" in names and isinstance(model, oddn_jax.ODDN | oddn_jax.baselines.IODINELinear):
+        latents = jnp.zeros((config.batch_size, 2, config.model.num_slots, config.model.latent_size))
         measured["rollout"] = compile_function(rollout, params, latents)
+    elif "rollout" in names and jax.eval_shape(predict, params, video[:, :2]) is not None:
+        measured["rollout"] = compile_function(predict, params, video[:, :2])
     return measured
 
 
 def ceiling_functions(config: TrainConfig) -> dict[str, Measured]:
-    """A 3x3 convolution as the decoder has it, forward and both gradients, in two layouts."""
+    """A 3x3 convolution as the decoder of slots has it, forward and both gradients, in two layouts."""
     model = config.model
-    count = config.batch_size * config.curriculum[-1][1] * model.num_slots
-    height, width, channels = model.image_height, model.image_width, model.convolution_channels
+    count = config.batch_size * config.curriculum[-1][1] * getattr(model, "num_slots", 1)
+    height, width = model.image_height, model.image_width
+    channels = getattr(model, "convolution_channels", 64)
     measured = {}
     for layout in ("NHWC", "NCHW"):
         sizes = dict(N=count, H=height, W=width, C=channels)
@@ -169,9 +176,10 @@ def measure_growth(config: TrainConfig, repeats: int) -> dict[str, Any]:
         "once": {},
         "batch": {"batch_size": 2 * config.batch_size},
         "frames": {"num_frames": 2 * num_frames},
-        "slots": {"num_slots": 2 * config.model.num_slots},
-        "refinement steps": {"num_refinement_steps": 2 * config.model.num_refinement_steps},
     }
+    for name, option in (("slots", "num_slots"), ("refinement steps", "num_refinement_steps")):
+        if hasattr(config.model, option):
+            changed[name] = {option: 2 * getattr(config.model, option)}
     functions = {}
     for name, changes in changed.items():
         say(f"compiling a training step, {name}" + ("" if name == "once" else " doubled"))
@@ -189,7 +197,9 @@ def measure_growth(config: TrainConfig, repeats: int) -> dict[str, Any]:
 
 
 def _resized(config: TrainConfig, batch_size: int | None = None, num_frames: int | None = None, **model: int):
-    sizes = TrainConfig(model=oddn_jax.ODDNConfig(**{**vars(config.model), **model}))
-    sizes.batch_size = batch_size or config.batch_size
-    sizes.curriculum = ((1.0, num_frames or config.curriculum[-1][1]),)
-    return sizes
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, **model),
+        batch_size=batch_size or config.batch_size,
+        curriculum=((1.0, num_frames or config.curriculum[-1][1]),),
+    )

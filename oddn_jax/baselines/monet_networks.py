@@ -60,7 +60,7 @@ class AttentionNetwork(nn.Module):
                 x = x[:, ::2, ::2]
             x = block(x)
             skips.append(x)
-        shape, x = x.shape, x.reshape(len(x), -1)
+        shape, x = x.shape, x.reshape(x.shape[0], -1)
         for layer in self.bottom:
             x = jax.nn.relu(layer(x))
         x = x.reshape(shape)
@@ -93,7 +93,7 @@ class ComponentEncoder(nn.Module):
         x = jnp.concatenate([images, log_masks], -1)
         for conv in self.conv:
             x = jax.nn.relu(conv(x))
-        x = self.parameters(jax.nn.relu(self.code(x.reshape(len(x), -1)))).astype(images.dtype)
+        x = self.parameters(jax.nn.relu(self.code(x.reshape(x.shape[0], -1)))).astype(images.dtype)
         return Posterior(*jnp.split(x, 2, -1))
 
 
@@ -116,7 +116,7 @@ class ComponentDecoder(nn.Module):
     def __call__(self, latents: Float[Array, "n l"]) -> Float[Array, "n h w 4"]:
         """Returns, before any squashing, colours and mask logit."""
         height, width = self.config.image_height + 8, self.config.image_width + 8
-        tiled = jnp.broadcast_to(latents[:, None, None], (len(latents), height, width, latents.shape[-1]))
+        tiled = jnp.broadcast_to(latents[:, None, None], (latents.shape[0], height, width, latents.shape[-1]))
         coordinates = jnp.broadcast_to(coordinate_channels(height, width), (*tiled.shape[:-1], 2))
         x = jnp.concatenate([tiled, coordinates.astype(tiled.dtype)], -1)
         for conv in self.conv:

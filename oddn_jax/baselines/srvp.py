@@ -117,7 +117,7 @@ class SRVP(VideoModel):
     def infer_initial_state(self, codes: Float[Array, "b t c"]) -> Gaussian:
         """Posterior of the first frame's state, given the first few frames."""
         first = codes[:, : self.config.num_inference_frames]
-        return gaussian(self.initial(first.reshape(len(first), -1)))
+        return gaussian(self.initial(first.reshape(first.shape[0], -1)))
 
     def infer_innovations(self, codes: Float[Array, "b t c"]) -> Gaussian:
         """Posteriors of the innovations of the second and later frames, each given all frames up to its own."""
@@ -127,7 +127,7 @@ class SRVP(VideoModel):
             state = cell(code, state)
             return state, state.hidden
 
-        zeros = jnp.zeros((len(codes), self.config.inference_size))
+        zeros = jnp.zeros((codes.shape[0], self.config.inference_size))
         _, hidden = jax.lax.scan(step, RefinementState(zeros, zeros), jnp.moveaxis(codes, 1, 0))
         return gaussian(self.posterior(jnp.moveaxis(hidden, 0, 1)[:, 1:]))
 
@@ -256,7 +256,7 @@ class SRVP(VideoModel):
         if (key is None) == (noise is None):
             raise ValueError("give either a key or noise, not both and not neither")
         if noise is None:
-            noise = self._draw_noise(jax.random.split(key, len(video)), num_frames)
+            noise = self._draw_noise(jax.random.split(key, video.shape[0]), num_frames)
         return noise
 
     @nn.nowrap

@@ -114,7 +114,7 @@ class Encoder(nn.Module):
             x = nn.max_pool(x, (2, 2), (2, 2))
         code = nn.Dense(
             self.code_size, use_bias=False, dtype=self.dtype, kernel_init=normal(0.02), name="code"
-        )(x.reshape(len(x), -1))
+        )(x.reshape(x.shape[0], -1))
         code = jnp.tanh(batch_norm("code_norm", train, self.axis_name)(code))
         return code, tuple(reversed(skips))
 

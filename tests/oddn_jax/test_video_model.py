@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import optax
 import pytest
@@ -38,7 +39,7 @@ TINY = {
     "ODDN": oddn_jax.ODDNConfig(**BACKBONE),
     "IODINE": oddn_jax.ODDNConfig(**BACKBONE),
     "IODINELinear": IODINELinearConfig(**BACKBONE, predictor_hidden_size=4),
-    "PROVIDE": ProvideConfig(**BACKBONE),
+    "PROVIDE": ProvideConfig(**BACKBONE, unroll=1),
     "SRVP": SRVPConfig(
         image_height=16,
         image_width=16,
@@ -186,6 +187,30 @@ def test_an_exported_model_sees_the_same(case, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, arrays, params)
     ours, theirs = look(model, params, video, keys), look(loaded, arrays, video, keys)
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_functions_of_a_model_see_the_same(case, monkeypatch):
+    """Of the models whose functions see a whole clip; those of the others are in test_consumers."""
+    name, model, params, *_ = case
+    if name in ("ODDN", "IODINE", "IODINELinear"):
+        return
+    # The checks of annotations cannot compare symbolic axes.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    functions = oddn_jax.serialize_functions(model, params)
+    assert functions.keys() == {"infer", "predict"} if "prediction" in HAS[name] else {"infer"}
+    size = (2, 8, model.config.image_height, model.config.image_width, 3)
+    video = jnp.asarray(np.random.default_rng(2).random(size, np.float32))
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(5)))(np.arange(2))
+    for function, content in functions.items():
+        given = video if function == "infer" else video[:, :2]
+        exported = jax.export.deserialize(bytearray(content))
+        assert str(exported.in_avals[0].shape[:2]) == f"(b, {given.shape[1]})"
+        num_predicted = 0 if function == "infer" else model.num_rollout_steps
+        seen = jax.jit(partial(model.look, num_predicted=num_predicted))(params, given, keys)
+        expected = {key: value for key, value in seen._asdict().items() if value is not None}
+        expected = expected if function == "infer" else seen.predicted
+        found = exported.call(given, np.uint32(5))
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)
 
 
 def read_golden(name):
