@@ -6,9 +6,9 @@ from oddn_jax.baselines.monet import Decomposition, MONet, monet_losses
 from oddn_jax.baselines.monet_config import MONetConfig
 from oddn_jax.baselines.provide import PROVIDE, provide_losses
 from oddn_jax.baselines.provide_config import ProvideConfig, next_nll_weight
-from oddn_jax.baselines.srvp import SRVP, SRVPRollout
+from oddn_jax.baselines.srvp import SRVP
 from oddn_jax.baselines.srvp_config import SRVPConfig, SRVPNoise, srvp_noise
-from oddn_jax.baselines.srvp_losses import SRVPOutputs, srvp_losses
+from oddn_jax.baselines.srvp_losses import SRVPOutputs, SRVPRollout, srvp_losses
 
 __all__ = [
     "IODINE",

@@ -246,17 +246,16 @@ class PROVIDE(Backbone):
     ) -> Seen:
         """The slots of every frame, and the frames that the memory of the first ones gives; see `VideoModel`."""
         apply, noise = partial(self.apply, self.to_variables(params)), self.draw_noise(keys, video.shape[1])
-        options = {
-            "nll_weight": params["schedule"]["nll_weight"],
-            "deterministic": not self.config.sample_at_test,
-        }
+        nll_weight, deterministic = params["schedule"]["nll_weight"], not self.config.sample_at_test
+        options = {"nll_weight": nll_weight, "deterministic": deterministic}
         inferred = apply(video, noise=noise, **options, method="infer")
         decoded = inferred.decoded
         seen = Seen(decoded.reconstruction, decoded.slot_rgb, decoded.slot_masks, inferred.latents)
         if not num_predicted:
             return seen
-        context = (video[:, :num_observed], None)
-        _, memory = apply(*context, noise=noise[:, :, :num_observed], **options, method="observe")
+        # Once more the first frames, whose memory the inference of all does not return.
+        context, noise = video[:, :num_observed], noise[:, :, :num_observed]
+        _, memory = apply(context, noise=noise, **options, method="observe")
         future = apply(memory, num_predicted, method="simulate").decoded
         return seen._replace(predicted=future.reconstruction, predicted_masks=future.slot_masks)
 

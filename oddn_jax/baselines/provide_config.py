@@ -7,8 +7,9 @@ from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
 
-# (nats per frame of 64x64 pixels, the weight of the likelihood above them)
+# (nats per frame of 64x64 pixels, the weight of the likelihood above them), for the variance of PROVIDE's likelihood
 NLL_WEIGHT_SCHEDULE = ((200.0, 100.0), (600.0, 300.0))
+LIKELIHOOD_VARIANCE = 0.3
 
 
 @dataclasses.dataclass(kw_only=True, unsafe_hash=True)
@@ -54,11 +55,13 @@ def next_nll_weight(
       nll_final: `terms["nll_final"]` of this step's losses, in nats per frame.
       config: the model's; without `nll_weight_schedule` the weight stays.
 
-    Source: PROVIDE's code, for 64x64 pixels; for other sizes we scale its thresholds by the area.
+    Source: PROVIDE's code, for 64x64 pixels and a likelihood variance of 0.3; for others we scale its thresholds, by
+    the area and the inverse of the variance, and the weights, so that a squared error weighs the same.
     """
     following = jnp.asarray(nll_weight, jnp.float32)
     if config.nll_weight_schedule:
         area = config.image_height * config.image_width / 64**2
+        narrower = LIKELIHOOD_VARIANCE / config.likelihood_variance
         for threshold, weight in NLL_WEIGHT_SCHEDULE:
-            following = jnp.where(nll_final > threshold * area, weight, following)
+            following = jnp.where(nll_final > threshold * area * narrower, weight / narrower, following)
     return following

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +12,12 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines.srvp_coders import Decoder, Encoder
 from oddn_jax.baselines.srvp_config import SRVPConfig, SRVPNoise, srvp_noise
-from oddn_jax.baselines.srvp_losses import SRVPOutputs, srvp_losses
+from oddn_jax.baselines.srvp_losses import SRVPOutputs, SRVPRollout, srvp_losses
 from oddn_jax.baselines.srvp_states import MLP, Gaussian, draw, euler_steps, gaussian
 from oddn_jax.layers import dense
 from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import LSTMCell, RefinementState
 from oddn_jax.video_model import Seen, VideoModel
-
-
-class SRVPRollout(NamedTuple):
-    """Predicted frames. Entry s belongs to the s-th frame after the context."""
-
-    states: Float[Array, "b t y"]
-    video: Float[Array, "b t h w 3"]  # in (0, 1)
 
 
 class SRVP(VideoModel):

@@ -1,4 +1,4 @@
-"""What SRVP makes of a clip, and its objective."""
+"""What SRVP makes of a clip, what it predicts, and its objective."""
 
 from typing import NamedTuple
 
@@ -22,6 +22,13 @@ class SRVPOutputs(NamedTuple):
     reconstruction: Float[Array, "b t h w 3"]  # in (0, 1)
     nll: Float[Array, "b t"]  # nats per frame, normaliser included
     squared_error: Float[Array, "b t"]  # mean over pixels and colours
+
+
+class SRVPRollout(NamedTuple):
+    """Predicted frames. Entry s belongs to the s-th frame after the context."""
+
+    states: Float[Array, "b t y"]
+    video: Float[Array, "b t h w 3"]  # in (0, 1)
 
 
 def srvp_losses(outputs: SRVPOutputs, config: SRVPConfig) -> Losses:

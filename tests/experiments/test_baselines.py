@@ -54,7 +54,7 @@ def test_what_a_model_carries_goes_on_after_a_kill(
     expected = sums(workdir, 2)
     first, second = (checkpoints.load_params(workdir, step)[collection] for step in (1, 2))
     if system == "PROVIDE":
-        assert first["nll_weight"] > get_config(system).model.nll_weight
+        assert first["nll_weight"] > get_config(system).model.nll_weight  # its error is above the threshold
     else:
         assert any((x != y).any() for x, y in zip(jax.tree.leaves(first), jax.tree.leaves(second)))
 
@@ -101,6 +101,8 @@ def test_every_variant_is_a_run(variant):
     if "quickstart" in variant:
         for name in ("num_steps", "batch_size", "curriculum", "schedule", "num_valid_clips", "data", "seed"):
             assert getattr(config, name) == getattr(like, name)
+        params = jax.eval_shape(configs.make_model(config).initialize, jax.random.key(0))
+        assert 1e4 < sum(leaf.size for leaf in jax.tree.leaves(params)) < 1e6
 
 
 def test_variants_have_their_own_folders():
@@ -117,7 +119,7 @@ def test_sizes_of_the_quickstart_are_those_of_oddn_s():
     like = clevrer.get_config("quickstart").model
     provide = baselines.get_config("provide,quickstart").model
     assert (provide.num_slots, provide.convolution_channels) == (like.num_slots, like.convolution_channels)
-    assert (like.kl_weight, provide.kl_weight, provide.nll_weight_schedule) == (1, 10, True)
+    assert provide.kl_weight == 10 != like.kl_weight
     assert baselines.get_config("iodine_linear_frame,quickstart").model.predictor_scope == "frame"
     assert baselines.get_config("srvp_dcgan,quickstart").model.coder == "dcgan"
 

@@ -56,7 +56,7 @@ def make_model_config(system: str):
         pair_effect_size=8,
     )
     # PROVIDE's schedule moves this weight after the first step; its frames are compiled as a loop.
-    changes = {"nll_weight": 50.0, "unroll": 1} if system == "PROVIDE" else {}
+    changes = {"nll_weight": 7.0, "unroll": 1} if system == "PROVIDE" else {}
     return MODELS[system].Config(**dataclasses.asdict(oddn) | changes)
 
 

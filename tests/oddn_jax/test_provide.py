@@ -247,6 +247,8 @@ def test_the_weight_of_the_likelihood_over_training():
     assert weights(nll, ProvideConfig(nll_weight_schedule=False), 50.0) == [50] * 8
     quarter = ProvideConfig(image_height=32, image_width=32)
     assert weights([x / 4 for x in nll], quarter, 50.0) == weights(nll, ProvideConfig(), 50.0)
+    narrow = weights([10 * x for x in nll], ProvideConfig(likelihood_variance=0.03), 5.0)
+    np.testing.assert_allclose(narrow, [30, 30, 10, 10, 10, 10, 30, 30], rtol=1e-6)
 
 
 def test_the_loss_is_the_weighted_sum(tiny_provide, observed):
