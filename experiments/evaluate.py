@@ -78,8 +78,21 @@ def main(options: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, not {value}")
     found = trained.open_trained(options.run, options.export, options.step)
+    output = output_path(found, options)
+    record = score(found, options)
+    print(json.dumps(record, indent=2) if options.json else table(record))
+    runs.write_json(output, record)
+    if not options.json:
+        print(f"written to {output}")
+
+
+def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]:
+    """The scores of a model, under "metrics" as `evaluation.evaluate` gives them, and what they are of.
+
+    Raises:
+        FileNotFoundError, ValueError: the data or an option is unusable.
+    """
     weights = lpips_weights() if options.lpips else None
-    output = output_path(options)
     data = trained.choose_data(found, options)
     data = dataclasses.replace(data, stride=options.stride or data.stride)
     observed = found.model.num_context_frames
@@ -94,14 +107,10 @@ def main(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         lpips_weights=weights,
     )
-    record = describe(found, data, clips) | {"num_observed": observed, "metrics": scores}
-    print(json.dumps(record, indent=2) if options.json else table(record))
-    runs.write_json(output, record)
-    if not options.json:
-        print(f"written to {output}")
+    return describe(found, data, clips) | {"num_observed": observed, "metrics": scores}
 
 
-def output_path(options: argparse.Namespace) -> pathlib.Path:
+def output_path(found: trained.Trained, options: argparse.Namespace) -> pathlib.Path:
     """Where the numbers go: into the run's folder, beside the exported file, or where the options say.
 
     Raises:
@@ -109,11 +118,11 @@ def output_path(options: argparse.Namespace) -> pathlib.Path:
     """
     if options.output:
         path = pathlib.Path(options.output)
-    elif options.export:
-        # A bundled model is named without a file; what is measured of it goes into the current folder.
-        path = pathlib.Path(options.export).with_suffix(".metrics.json")
+    elif pathlib.Path(found.name).is_dir():
+        path = pathlib.Path(found.name, "metrics.json")
     else:
-        path = pathlib.Path(options.run or trained.DEFAULT_RUN, "metrics.json")
+        # A bundled model is named without a file; what is measured of it goes into the current folder.
+        path = pathlib.Path(found.name).with_suffix(".metrics.json")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"--output: there is no folder {path.parent}")
     return path

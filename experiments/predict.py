@@ -2,7 +2,7 @@
 
 python -m experiments.predict --input=VIDEO.mp4|FOLDER|ANIMATION.gif --model=RUN|FILE|NAME
 
-Without --input a fresh scene is simulated, without --model the quickstart's run is taken. Frames are cropped to their
+Without --input a fresh scene is simulated, without --model the bundled model is taken. Frames are cropped to their
 centre, transparency becomes white. The output folder gets decomposition.png and .gif, tracks.png, prediction.png and
 .gif, and predictions.npz with t seen and s predicted frames, k slots in the same order throughout:
 
@@ -51,7 +51,7 @@ from experiments.drawing import (
 )
 from experiments.footage import Footage, is_video_file, read_footage
 from experiments.logs import say
-from experiments.trained import Trained, add_import_argument, open_trained
+from experiments.trained import BUNDLED, Trained, add_import_argument, open_trained
 
 CHUNK = 8  # frames inferred at a time
 SHOWN = 10  # frames of a still picture
@@ -60,7 +60,11 @@ SIMULATED_INDEX = 900_000  # of a scene that no data set has by default
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=pathlib.Path, help="a video file, an image, or a folder of images")
-    parser.add_argument("--model", help="a run folder, an exported file, or the name of a bundled model")
+    parser.add_argument(
+        "--model",
+        default=BUNDLED,
+        help="a run folder, an exported file, or the name of a bundled model (default: %(default)s, bundled)",
+    )
     add_import_argument(parser)
     parser.add_argument("--output", type=pathlib.Path, help="a folder (default: runs/predict/NAME_OF_INPUT)")
     parser.add_argument("--num_steps", type=int, default=6, help="frames to predict (default: 6)")
@@ -95,10 +99,9 @@ def main(options: argparse.Namespace) -> None:
         )
 
 
-def open_model(name: str | None) -> Trained:
-    """Opens a run folder, an exported file or a bundled model; the quickstart's run where none is named."""
-    is_run = name is None or os.path.isdir(name)
-    return open_trained(run=name) if is_run else open_trained(export=name)
+def open_model(name: str) -> Trained:
+    """Opens a run folder, an exported file or a bundled model."""
+    return open_trained(run=name) if os.path.isdir(name) else open_trained(export=name)
 
 
 def read_input(trained: Trained, options: argparse.Namespace) -> Footage:

@@ -11,8 +11,10 @@ import oddn_jax
 from data_pipelines import build
 from experiments import checkpoints, runs
 from experiments.config import DataConfig, make_model
+from experiments.logs import say
 
 DEFAULT_RUN = "runs/quickstart"
+BUNDLED = "quickstart"  # taken where there is no such run
 
 
 class Trained(NamedTuple):
@@ -28,8 +30,12 @@ class Trained(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--run`, `--step` and `--export` to a program's options."""
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--run", metavar="WORKDIR", help=f"a run folder (default: {DEFAULT_RUN})")
-    source.add_argument("--export", metavar="FILE", help="an exported file, or the name of a bundled model")
+    source.add_argument(
+        "--run", metavar="WORKDIR", help=f"a run folder (default: {DEFAULT_RUN} if it is there)"
+    )
+    source.add_argument(
+        "--export", metavar="FILE", help=f"an exported file, or the name of a bundled model ({BUNDLED})"
+    )
     add_import_argument(parser)
     parser.add_argument("--step", type=int, help="which checkpoint of the run (default: the latest)")
 
@@ -60,7 +66,9 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_trained(run: str | None = None, export: str | None = None, step: int | None = None) -> Trained:
-    """Opens the model of a run folder or of an exported file; of the quickstart's run when neither is named.
+    """Opens the model of a run folder or of an exported file.
+
+    When neither is named, that of the quickstart's run, or the bundled one where nothing has been trained yet.
 
     Args:
         step: which checkpoint of the run; None takes the latest.
@@ -69,19 +77,22 @@ def open_trained(run: str | None = None, export: str | None = None, step: int | 
         FileNotFoundError: there is no such run, checkpoint or file; says which command makes it.
         ValueError: it is damaged, or the options exclude each other.
     """
-    if export is None:
-        return _of_run(run or DEFAULT_RUN, step)
-    if run is not None or step is not None:
-        raise ValueError("--export excludes --run and --step: name one model")
-    return _of_file(export)
+    if export is not None:
+        if run is not None or step is not None:
+            raise ValueError("--export excludes --run and --step: name one model")
+        return _of_file(export)
+    if run is None and not os.path.isdir(DEFAULT_RUN):
+        if step is not None:
+            raise FileNotFoundError(
+                f"--step={step}: there is no run {DEFAULT_RUN}; make it with `python -m experiments.clevrer_pretrain`, "
+                "or name another with --run=WORKDIR"
+            )
+        say(f"no run {DEFAULT_RUN}: taking the bundled model {BUNDLED}")
+        return _of_file(BUNDLED)
+    return _of_run(run or DEFAULT_RUN, step)
 
 
 def _of_run(run: str, step: int | None) -> Trained:
-    if run == DEFAULT_RUN and not os.path.isdir(run):
-        raise FileNotFoundError(
-            f"no run {run}: make it with `python -m experiments.clevrer_pretrain`, or name another with --run=WORKDIR "
-            "or --export=FILE"
-        )
     config = runs.load_config(run)
     params = checkpoints.load_params(run, step)
     versions = runs.load_versions(run)

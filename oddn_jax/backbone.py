@@ -139,7 +139,8 @@ class Backbone(VideoModel):
         """The same model for pictures of which `factor` x `factor` pixels are averaged into one.
 
         One layer alone has a size that hangs on the picture's, the dense code of the refinement network's pooled
-        picture. A coarse pooled pixel stands for `factor` x `factor` fine ones, so it takes the sum of their weights.
+        picture. A coarse pooled pixel stands for `factor` x `factor` fine ones, so it takes the sum of their weights. There
+        are so many times fewer pixels, so the KL counts so many times less: its balance with the likelihood stays.
 
         Source: our choice; objects are found in coarse pictures first, at a fraction of the cost (training diary).
         """
@@ -149,7 +150,12 @@ class Backbone(VideoModel):
             raise ValueError(
                 f"{height}x{width} pictures cannot be {factor} times coarser: {POOL} must divide both sides"
             )
-        coarse = dataclasses.replace(config, image_height=height // factor, image_width=width // factor)
+        coarse = dataclasses.replace(
+            config,
+            image_height=height // factor,
+            image_width=width // factor,
+            kl_weight=config.kl_weight / factor**2,
+        )
 
         def coarsen(params):
             code = params["refinement"]["code"]

@@ -9,13 +9,10 @@ The real towers have to be built first:
 
 | variant              | data                    | hours       | hardware           | score       |
 |----------------------|-------------------------|-------------|--------------------|-------------|
-| quickstart           | simulated towers, 32x32 | 0.15        | 2 shared CPU cores | mse 0.0070  |
+| quickstart           | simulated towers, 32x32 | not run yet | 2 CPU cores        | not run yet |
 | prediction           | real towers, 64x64      | not run yet | 1 GPU and more     | not run yet |
 | prediction,simulated | simulated towers, 64x64 | not run yet | 1 GPU and more     | not run yet |
 | any change           | as its preset           | not run yet | 1 GPU and more     | not run yet |
-
-The quickstart's score is the reconstruction error of the first 32 test clips of 3 frames, simulated, after 600 steps of
-seed 0; the mean training image has 0.0097 there, repeating the frame before 0.0009. `mask_entropy` was 0.60.
 
 The data have no validation split: the bound that is logged, and that picks the checkpoint kept as the best, is that
 of the test videos. Report the last checkpoint, which nothing has picked.

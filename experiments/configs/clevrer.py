@@ -58,18 +58,19 @@ def paper(preset: str) -> TrainConfig:
 
 
 def quickstart() -> TrainConfig:
-    """Minutes on two CPU cores: a small model on simulated scenes with few, large objects."""
+    """Minutes on two CPU cores: a small model on simulated scenes with few, large objects, from coarse to fine."""
     return TrainConfig(
         model=ODDNConfig.preset("quickstart"),
         data=DataConfig(name="simulated_clevrer", config="quickstart"),
-        num_steps=600,
+        num_steps=1500,
         batch_size=4,
         curriculum=((1.0, 3),),
-        learning_rate=2e-3,
+        resolutions=((0.8, 2), (1.0, 1)),
+        learning_rate=1e-3,
         schedule="cosine",
         warmup_steps=20,
-        log_every=25,
-        eval_every=150,
-        save_every=150,
+        log_every=50,
+        eval_every=300,
+        save_every=300,
         num_valid_clips=32,
     )

@@ -20,7 +20,8 @@ def get_config(variant: str = "quickstart") -> TrainConfig:
     """The config of a variant.
 
     Source: every fourth frame and at least one collision are the paper's (Appendix A.2). It does not say how long
-    either stage is: 60,000 steps after 100,000, with clips of full length from the start, are our choice.
+    either stage is: 60,000 steps after 100,000, with whole pictures and clips of full length from the start, are our
+    choice.
 
     Raises:
         ValueError: a part of the variant is neither a preset nor a change.
@@ -29,6 +30,6 @@ def get_config(variant: str = "quickstart") -> TrainConfig:
     config.init_from = config.workdir
     config.workdir += "-collision"
     config.data.clips = "collision"
-    config.curriculum = ((1.0, longest_clip(config)),)
+    config.curriculum, config.resolutions = ((1.0, longest_clip(config)),), ((1.0, 1),)
     config.num_steps = 6 * config.num_steps // 10
     return config

@@ -32,6 +32,7 @@ def test_a_shortened_quickstart_learns_and_draws(tmp_path, capsys):
     build.build("simulated_clevrer", few, tmp_path / "data", jobs=1, progress=False)
     config.data.config, config.data.data_dir = few.name, str(tmp_path / "data")
     config.num_steps, config.num_valid_clips, config.num_figure_clips = 40, 4, 1
+    config.resolutions = ((1.0, 1),)  # whole pictures only: the losses can be compared
     config.warmup_steps, config.log_every, config.eval_every, config.save_every = 5, 1, 40, 40
     clevrer_pretrain.main(config, tmp_path / "run")
     losses = [row["loss"] for row in read_metrics(tmp_path / "run", "train")]
@@ -44,13 +45,14 @@ def test_a_shortened_quickstart_learns_and_draws(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_bare_command(tmp_path, start_program):
-    """The loss falls by a factor of 1.6 and the reconstruction beats the mean image on held-out clips."""
+    """On held-out clips the loss falls, the slots divide the scene, and the reconstruction beats the mean image."""
     workdir, data_dir = tmp_path / "run", tmp_path / "data"
     process = start_program(
         "-m", "experiments.clevrer_pretrain", f"--workdir={workdir}", f"--config.data.data_dir={data_dir}"
     )
     assert process.wait(timeout=2400) == 0, process.output.read_text()
-    train, valid = read_metrics(workdir, "train"), read_metrics(workdir, "valid")
-    assert train[-1]["loss"] < train[0]["loss"] / 1.6
+    valid = read_metrics(workdir, "valid")
+    assert valid[-1]["loss"] < valid[0]["loss"] / 1.2
+    assert valid[-1]["mask_entropy"] < 0.8
     path = build.dataset_path("simulated_clevrer", "quickstart", str(data_dir))
     assert valid[-1]["mse"] < 0.9 * mean_image_error(path, 3)

@@ -109,9 +109,9 @@ def test_fine_tuning_continues_the_run_of_its_variant(variant):
     config, before = clevrer_collision.get_config(variant), clevrer.get_config(variant)
     configs.check(config, num_devices=1)
     assert config.init_from == before.workdir
-    changed = {"workdir", "init_from", "data.clips", "num_steps", "curriculum"}
+    changed = {"workdir", "init_from", "data.clips", "num_steps", "curriculum", "resolutions"}
     one, other = configs.flatten(config), configs.flatten(before)
-    assert {name for name in one if one[name] != other[name]} | {"curriculum"} == changed
+    assert {name for name in one if one[name] != other[name]} | {"curriculum", "resolutions"} == changed
     assert config.data.clips == "collision"
     assert {configs.clip_length(config, step) for step in range(0, config.num_steps, 50)} == {
         configs.longest_clip(before)

@@ -23,6 +23,7 @@ def params():
 def test_the_code_of_a_coarse_picture_is_that_of_the_fine_one_whose_pixels_repeat_it(params):
     model, coarsen = ODDN(CONFIG).coarser(2)
     assert (model.config.image_height, model.config.image_width) == (8, 12)
+    assert model.config.kl_weight == CONFIG.kl_weight / 4
     rng = np.random.default_rng(0)
     coarse = rng.normal(size=(8 // POOL, 12 // POOL, 3)).astype(np.float32)
     fine = coarse.repeat(2, 0).repeat(2, 1)
