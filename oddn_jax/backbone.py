@@ -139,8 +139,8 @@ class Backbone(VideoModel):
         """The same model for pictures of which `factor` x `factor` pixels are averaged into one.
 
         One layer alone has a size that hangs on the picture's, the dense code of the refinement network's pooled
-        picture. A coarse pooled pixel stands for `factor` x `factor` fine ones, so it takes the sum of their weights. There
-        are so many times fewer pixels, so the KL counts so many times less: its balance with the likelihood stays.
+        picture. A coarse pooled pixel stands for `factor` x `factor` fine ones, so it takes the sum of their weights.
+        There are as many times fewer pixels, so the KL counts as many times less, and keeps its balance.
 
         Source: our choice; objects are found in coarse pictures first, at a fraction of the cost (training diary).
         """
