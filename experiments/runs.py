@@ -7,7 +7,7 @@ import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -20,7 +20,10 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 
 
 def open_run(
-    workdir: pathlib.Path, config: Any, from_json: Callable[[dict], Any] = configs.from_json
+    workdir: pathlib.Path,
+    config: Any,
+    from_json: Callable[[dict], Any] = configs.from_json,
+    resumable: Collection[str] = configs.RESUMABLE_FIELDS,
 ) -> list[str]:
     """Writes the records of a run that starts or goes on, and returns what has changed since it began, a line each.
 
@@ -28,6 +31,7 @@ def open_run(
 
     Args:
         config: a TrainConfig, or another dataclass with its `from_json`.
+        resumable: the options that may differ.
 
     Raises:
         ValueError: the folder belongs to a run whose config differs in more than where, how long and how often.
@@ -39,7 +43,7 @@ def open_run(
         changes = [
             f"config.{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in sorted(different)
         ]
-        fixed = different - configs.RESUMABLE_FIELDS
+        fixed = different.difference(resumable)
         if fixed:
             lines = ", ".join(
                 f"{name} ({before.get(name)!r}, now {now.get(name)!r})" for name in sorted(fixed)
@@ -78,7 +82,7 @@ def load_versions(workdir: str | pathlib.Path) -> dict:
         return {}
 
 
-def fingerprint(config: Any) -> str:
+def fingerprint(config: Any, resumable: Collection[str] = configs.RESUMABLE_FIELDS) -> str:
     """The SHA-256 sum of every option that must not change while a run goes on.
 
     Options that came later count where they differ from what runs without them did.
@@ -86,7 +90,7 @@ def fingerprint(config: Any) -> str:
     fixed = {
         name: value
         for name, value in configs.flatten(config).items()
-        if name not in configs.RESUMABLE_FIELDS and (name, value) not in configs.LATER_OPTIONS.items()
+        if name not in resumable and (name, value) not in configs.LATER_OPTIONS.items()
     }
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 

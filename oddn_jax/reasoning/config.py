@@ -108,5 +108,7 @@ class ALOEConfig:
 PRESETS = {
     "official": dict(form="relative", num_layers=28, num_heads=10, hidden_size=1024),
     "slotformer": {},
-    "quickstart": dict(num_layers=4, num_heads=4, head_size=16, hidden_size=128, head_hidden_size=64),
+    "quickstart": dict(
+        num_layers=4, num_heads=4, head_size=16, hidden_size=128, head_hidden_size=64, dropout=0.0
+    ),
 }

@@ -1,0 +1,1 @@
+"""Answering questions about videos: features, questions, training, scores."""

@@ -1,0 +1,253 @@
+"""One row of a table of scores: prepares its data, trains its reasoner, and scores it beside the references."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_pipelines import build
+from experiments import runs, trained
+from experiments.config import DataConfig
+from experiments.logs import say
+from experiments.trained import Trained
+from experiments.vqa import extraction, features, questions, references, scores, steps, training
+from experiments.vqa.config import VQAConfig, check
+from experiments.vqa.features import VideoFeatures
+from experiments.vqa.training import Data
+
+
+class Sources(NamedTuple):
+    """Where a row's questions and features lie."""
+
+    questions: pathlib.Path
+    videos: pathlib.Path | None  # of "truth" and "blind"
+    features: pathlib.Path | None  # extracted ones
+    model: str | None  # that extracted them
+
+
+def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Trains a reasoner from its last checkpoint on, scores it on all questions of the validation split, and returns:
+
+    `scores`, by type as `scores.score`; `references`, the same by name; what the numbers mean; and writes that to
+    metrics.json, the answers to submission.json.
+
+    Raises:
+        FileNotFoundError, ValueError: an option, a data set or the model is unusable.
+        FloatingPointError, MemoryError, OSError, SystemExit: as `training.fit`.
+    """
+    workdir = pathlib.Path(workdir)
+    check(config)
+    sources = prepare(config)
+    config, data = load(config, sources)
+    train, valid = data["train"], data[config.valid_split]
+    params = training.fit(config, workdir, train, valid)
+    predictions = steps.to_predictions(training.answer(config, params, valid))
+    submitted = data[config.submission_split or config.valid_split]
+    answers = steps.to_predictions(training.answer(config, params, submitted))
+    write_json(workdir / "submission.json", scores.submission(submitted.questions, answers))
+    record = describe(config, sources, train.questions, valid.questions) | {
+        "scores": scores.score(valid.questions, predictions),
+        "references": reference_scores(config, workdir, sources, train, valid),
+    }
+    runs.write_json(workdir / "metrics.json", record)
+    return record
+
+
+def prepare(config: VQAConfig) -> Sources:
+    """Simulates questions and videos that are simulated and missing, and extracts features that are missing.
+
+    Raises:
+        FileNotFoundError, ValueError: what is missing needs raw files or a trained model, or there is no such thing.
+    """
+    if config.features == "blind":
+        return Sources(find_or_build(config.questions, config.data_dir), None, None, None)
+    if config.features == "truth":
+        return Sources(
+            *(find_or_build(name, config.data_dir) for name in (config.questions, config.videos)), None, None
+        )
+    if config.features_dir:
+        folder = pathlib.Path(config.features_dir)
+        model = extraction.read_manifest(folder)["extracted_with"]
+        return Sources(find_or_build(config.questions, config.data_dir), None, folder, model)
+    found = open_model(config.features_of)  # before anything that takes minutes
+    asked = find_or_build(config.questions, config.data_dir)
+    folder = extraction.default_folder(config.data_dir, found.name, config.videos)
+    name, _, base = config.videos.partition("/")
+    data = DataConfig(name=name, config=base, data_dir=config.data_dir)
+    stride = found.data.stride if found.data else data.stride
+    extraction.extract(found, dataclasses.replace(data, stride=stride), folder, splits_of(config))
+    return Sources(asked, None, folder, found.name)
+
+
+def find_or_build(name: str, data_dir: str) -> pathlib.Path:
+    """The folder of a data set NAME/CONFIG, built first where it is simulated and missing.
+
+    Raises:
+        FileNotFoundError, ValueError: it is missing and needs raw files, or there is no such data set.
+    """
+    name, _, config = name.partition("/")
+    if build.is_built(name, config, data_dir):
+        build.verify(name, config, data_dir)
+        return build.dataset_path(name, config, data_dir)
+    return build.build(name, config, data_dir).path
+
+
+def open_model(name: str) -> Trained:
+    """The model of a run folder, an exported file or a bundled name.
+
+    Raises:
+        FileNotFoundError: there is none of the three.
+    """
+    if os.path.isdir(name):
+        return trained.open_trained(run=name)
+    try:
+        return trained.open_trained(export=name)
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.join("runs", name)):
+            raise FileNotFoundError(
+                f"config.features_of={name} is no run folder, no exported file and no bundled model, nor is there a "
+                f"run runs/{name}: train one, `python -m experiments.clevrer_pretrain` makes runs/quickstart"
+            ) from None
+    return trained.open_trained(run=os.path.join("runs", name))
+
+
+def splits_of(config: VQAConfig) -> list[str]:
+    """To train on, to score on, and to submit, each once."""
+    return list(dict.fromkeys(("train", config.valid_split, config.submission_split or config.valid_split)))
+
+
+def load(config: VQAConfig, sources: Sources) -> tuple[VQAConfig, dict[str, Data]]:
+    """Reads all splits; the config that comes back has a model that fits what is seen of the videos.
+
+    Raises:
+        ValueError: there are questions about videos that were not looked at.
+    """
+    splits = splits_of(config)
+    asked = [questions.read(sources.questions, split) for split in splits]
+    if config.features == "blind":
+        config, *data = make_blind(config, *asked)
+        return config, dict(zip(splits, data))
+    if config.features == "truth":
+        seen = [features.truth(sources.videos, split) for split in splits]
+    else:
+        seen = [features.extracted(sources.features, split, config.features) for split in splits]
+    seen = features.standardize(*seen)
+    num_slots = max(of_split.slots.shape[2] for of_split in seen)
+    seen = [features.pad_slots(of_split, num_slots) for of_split in seen]
+    available = min(of_split.slots.shape[1] for of_split in seen)
+    num_frames = min(config.num_frames, (available - 1) // config.frame_stride + 1)
+    if num_frames < config.num_frames:
+        say(f"{num_frames} frames a video, {config.num_frames} were asked for: the videos have {available}")
+    data = [join(of_split, of_videos, split) for of_split, of_videos, split in zip(asked, seen, splits)]
+    fitted = fit_model(config, data[0].videos.shape[-1], num_slots, num_frames)
+    return fitted, dict(zip(splits, data))
+
+
+def make_blind(config: VQAConfig, *asked: questions.Questions) -> tuple[VQAConfig, *tuple[Data, ...]]:
+    """The same questions about one frame with one slot of zeros: they have to be answered by their text alone."""
+    nothing = np.zeros((1, 1, 1, config.model.feature_size), np.float32)
+    data = (Data(of_split, nothing, np.zeros(len(of_split.type), int)) for of_split in asked)
+    blind = dataclasses.replace(config, features="blind")
+    return fit_model(blind, config.model.feature_size, 1, 1), *data
+
+
+def fit_model(config: VQAConfig, feature_size: int, num_slots: int, num_frames: int) -> VQAConfig:
+    """The config with a model for so many slots of so many numbers in so many frames."""
+    fitting = {"feature_size": feature_size, "num_slots": num_slots, "num_frames": num_frames}
+    if config.model.form == "relative":
+        fitting |= {"word_size": feature_size - 2}
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **fitting))
+
+
+def join(asked: questions.Questions, seen: VideoFeatures, split: str) -> Data:
+    """Finds the video of each question.
+
+    Raises:
+        ValueError: one is not there.
+    """
+    order = np.argsort(seen.scene_index)
+    places = np.searchsorted(seen.scene_index[order], asked.scene_index)
+    rows = order[np.minimum(places, len(order) - 1)]
+    missing = asked.scene_index[seen.scene_index[rows] != asked.scene_index]
+    if len(missing):
+        raise ValueError(
+            f"{len(set(missing.tolist()))} videos of the {split} questions have no features, the first is scene "
+            f"{missing[0]}: config.questions is about other videos than config.videos, or not all are extracted"
+        )
+    return Data(asked, seen.slots, rows)
+
+
+def reference_scores(
+    config: VQAConfig, workdir: pathlib.Path, sources: Sources, train: Data, valid: Data
+) -> dict[str, dict]:
+    """The scores of what the config names beside the model; the blind reasoner is trained with the same budget."""
+    found = {}
+    if "blind" in config.references and config.features != "blind":
+        say("the blind reference: the same reasoner, trained as long, sees nothing of the videos")
+        blind, *data = make_blind(config, train.questions, valid.questions)
+        params = training.fit(blind, workdir / "blind", *data)
+        said = steps.to_predictions(training.answer(blind, params, data[1]))
+        found["blind"] = scores.score(valid.questions, said)
+    if "majority" in config.references:
+        found["majority"] = scores.score(valid.questions, scores.majority(train.questions, valid.questions))
+    if "executor" in config.references:
+        executed = references.executor_scores(sources.questions, config.valid_split, valid.questions)
+        if executed is not None:
+            found["executor"] = executed
+    return found
+
+
+def describe(
+    config: VQAConfig, sources: Sources, train: questions.Questions, valid: questions.Questions
+) -> dict[str, Any]:
+    """Everything that a number must carry to be published."""
+    simulated = (sources.questions / "simulator.json").is_file()
+    manifest = extraction.read_manifest(sources.features) if sources.features else {}
+    versions = runs.versions()
+    return {
+        "questions": config.questions,
+        "simulated": simulated,
+        "split": config.valid_split,
+        "num_train_videos": len(np.unique(train.scene_index)),
+        "num_videos": len(np.unique(valid.scene_index)),
+        "features": config.features,
+        "features_of": sources.model,
+        "extracted": {name: manifest.get(name) for name in ("identity", "provenance")},
+        "form": config.model.form,
+        "num_layers": config.model.num_layers,
+        "num_steps": config.num_steps,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "commit": versions["commit"],
+        "hardware": versions["devices"],
+        "packages": versions["packages"],
+    }
+
+
+def table(record: dict[str, Any]) -> str:
+    """The scores of a row and of its references as text."""
+    simulated = ", *simulated*" if record["simulated"] else ""
+    seen = record["features"] + (f" of {record['features_of']}" if record["features_of"] else "")
+    rows = {f"ALOE, {seen}": record["scores"], **record["references"]}
+    lines = [
+        f"{record['questions']}{simulated}, {record['split']}: {record['num_videos']} videos; trained on "
+        f"{record['num_train_videos']} videos, {record['num_steps']} steps of {record['batch_size']} questions, "
+        f"seed {record['seed']}",
+        "right answers in %: per question; of multiple choice per option / per question",
+        "",
+        scores.table(rows),
+    ]
+    if "executor" in record["references"]:
+        number = min(references.NUM_VIDEOS, record["num_videos"])
+        lines.append(f"executor: the questions' programs on the simulator's truth, first {number} videos")
+    return "\n".join(lines)
+
+
+def write_json(path: pathlib.Path, values: Any) -> None:
+    """Writes a JSON file whole or not at all, without the white space of `runs.write_json`."""
+    temporary = path.with_name(f"{path.name}.partial")
+    temporary.write_text(json.dumps(values) + "\n")
+    os.replace(temporary, path)

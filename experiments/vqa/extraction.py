@@ -1,0 +1,261 @@
+"""The slots that a model sees in every frame of every video, in files.
+
+A folder holds `features.json`, what they are and whose, and for each split shards of `latents` f32[v t k l],
+`dynamics` f32[v t k d] where the model has some, and `scene_index` i32[v]. Shards are safetensors files: arrays need no
+more, anybody reads them, and equal arrays are equal bytes. A shard appears when it is complete.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+from safetensors import safe_open
+
+from data_pipelines import clips
+from data_pipelines.datasets import Split, dataset_summary, open_split
+from data_pipelines.progress import Progress
+from data_pipelines.simulator.whole_files import whole_file
+from experiments import checkpoints, datasets, runs
+from experiments.config import DataConfig
+from experiments.logs import say
+from experiments.trained import Trained
+from oddn_jax import VideoModel
+from oddn_jax.models import model_name
+
+FORMAT = 1
+MANIFEST = "features.json"
+SHARD_SIZE = 64  # videos; 5 MB of CLEVRER's, and what a killed extraction loses at most
+
+Arrays = dict[str, np.ndarray]
+
+
+def default_folder(data_dir: str, model: str, data: str) -> pathlib.Path:
+    """Where the features of a model, by its folder, file or name, on a data set NAME/CONFIG are kept."""
+    label = model.removesuffix(".safetensors").strip("/.").replace("/", "-")
+    return pathlib.Path(data_dir, "features", label, data.replace("/", "-"))
+
+
+def extract(
+    found: Trained,
+    data: DataConfig,
+    folder: pathlib.Path,
+    splits: Sequence[str] | None = None,
+    limit: int | None = None,
+    shard_size: int | None = None,
+) -> dict[str, int]:
+    """Extracts the features of whole splits, as far as they are not there yet; returns the videos of each split.
+
+    Latents are the posterior's mean. Dynamics of a frame are distilled from it and the frame `data.stride` source
+    frames before, the gap of training; those of the first frames are zero. What a video gives hangs on itself alone.
+
+    Source: paper, section 4.3; the gap is our choice, the paper does not tell it.
+
+    Args:
+        splits: None takes all that the data set has.
+        limit: only the first so many videos of each split.
+        shard_size: videos of a file; None takes that of the folder, or `SHARD_SIZE`.
+
+    Raises:
+        FileNotFoundError, ValueError: the data set is missing or does not suit, or the folder holds other features.
+    """
+    dataset_dir = datasets.find(data, found.model.config)
+    summary = dataset_summary(dataset_dir)
+    gap = clips.stored_gap(data.stride, summary.source_stride)
+    if shard_size is None:
+        begun = (folder / MANIFEST).exists()
+        shard_size = read_manifest(folder)["identity"]["shard_size"] if begun else SHARD_SIZE
+    opened = {split: open_split(dataset_dir, split) for split in splits or summary.splits}
+    numbers = {split: min(limit or math.inf, len(of_split.entries)) for split, of_split in opened.items()}
+    identity = {
+        "model": model_name(type(found.model)),
+        "config": dataclasses.asdict(found.model.config),
+        "params_sha256": checkpoints.digest(found.params),
+        "data": f"{data.name}/{data.config}",
+        "simulator": summary.card,
+        "stride": data.stride,
+        "num_frames": summary.num_frames,
+        "shard_size": shard_size,
+    }
+    _write_manifest(folder, identity, numbers, dict(found.provenance), found.name)
+    digest = _digest(identity)
+    look = make_look(found.model, gap)
+    todo = {}
+    for split, number in numbers.items():
+        starts = dict(zip(_shards(folder, split, number, shard_size), range(0, number, shard_size)))
+        todo[split] = {path: start for path, start in starts.items() if not path.exists()}
+    remaining = sum(
+        min(shard_size, numbers[split] - start) for split, of in todo.items() for start in of.values()
+    )
+    say(
+        f"{folder}: {sum(numbers.values()) - remaining} videos are there, {remaining} to do, "
+        f"{summary.num_frames} frames each"
+    )
+    progress = Progress("extracting", remaining, "videos")
+    try:
+        for split, shards in todo.items():
+            for path, start in shards.items():
+                places = range(start, min(start + shard_size, numbers[split]))
+                arrays = _extract_shard(
+                    look, found.params, opened[split], places, summary.num_frames, progress
+                )
+                _write_shard(path, arrays, digest)
+    finally:
+        progress.close()
+    return numbers
+
+
+def make_look(model: VideoModel, gap: int) -> Callable[[Any, np.ndarray, int], Arrays]:
+    """Returns `(params, video u8[t h w 3], scene_index) -> arrays`, the features of one video.
+
+    Frames `gap` apart make a video of their own, so that its dynamics are those of training: every model of videos can
+    be asked in this way.
+    """
+
+    @jax.jit
+    def look(params, video, key):
+        seen = model.look(params, video[None] / np.float32(255), key[None])
+        return {"latents": seen.latents, "dynamics": seen.dynamics}
+
+    def run(params, video, scene_index):
+        arrays: Arrays = {}
+        for phase in range(min(gap, len(video))):
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), scene_index), phase)
+            seen = jax.device_get(look(params, video[phase::gap], key))
+            if seen["latents"] is None:
+                raise ValueError(f"{type(model).__name__} has no slots to extract")
+            for name, values in seen.items():
+                if values is not None:
+                    values = values[0]
+                    # Dynamics begin with the second frame.
+                    first = len(video[phase::gap]) - len(values)
+                    whole = arrays.setdefault(name, np.zeros((len(video), *values.shape[1:]), np.float32))
+                    whole[phase::gap][first:] = values
+        return arrays
+
+    return run
+
+
+def read_split(folder: pathlib.Path, split: str) -> Arrays:
+    """Reads the features of a split: latents, dynamics where there are some, and scene_index.
+
+    Raises:
+        FileNotFoundError: there are none, or not all; says which command makes them.
+        ValueError: a shard is damaged or of another extraction.
+    """
+    manifest = read_manifest(folder)
+    command = "extract them with `python -m experiments.extract_latents`"
+    if split not in manifest["splits"]:
+        raise FileNotFoundError(f"{folder} holds no features of the {split} split: {command}")
+    paths = _shards(folder, split, manifest["splits"][split], manifest["identity"]["shard_size"])
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder}: {len(missing)} of {len(paths)} files of the {split} split are missing, {missing[0].name} is "
+            f"the first: go on with the command that began, see {MANIFEST}"
+        )
+    parts = [_read_shard(path, _digest(manifest["identity"])) for path in paths]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
+    """What `features.json` says: identity (model, data, stride), splits (videos), provenance.
+
+    Raises:
+        FileNotFoundError: the folder holds no features.
+        ValueError: the file is broken or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+        manifest["identity"]["shard_size"], manifest["splits"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"{folder} holds no features: extract some with `python -m experiments.extract_latents`"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): remove the folder and extract again") from None
+    return manifest
+
+
+def _write_manifest(
+    folder: pathlib.Path, identity: dict, numbers: dict[str, int], provenance: dict, name: str
+) -> None:
+    identity = json.loads(json.dumps(identity))  # tuples are lists there
+    splits = numbers
+    if (folder / MANIFEST).exists():
+        before = read_manifest(folder)
+        for key in identity:
+            if before["identity"].get(key) != identity[key]:
+                raise ValueError(
+                    f"{folder} holds features with another {key}: choose another --output, or remove the folder"
+                )
+        splits = before["splits"] | numbers
+        for split in before["splits"]:
+            if before["splits"][split] != splits[split]:
+                raise ValueError(
+                    f"{folder} holds features of {before['splits'][split]} {split} videos, not {splits[split]}: "
+                    "repeat the --limit, or choose another --output"
+                )
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "extracted_with": name,
+        "identity": identity,
+        "splits": splits,
+        "provenance": provenance,
+        "versions": runs.versions(),
+    }
+    runs.write_json(folder / MANIFEST, content)
+
+
+def _shards(folder: pathlib.Path, split: str, number: int, shard_size: int) -> list[pathlib.Path]:
+    count = -(-number // shard_size)
+    return [folder / f"{split}-{place:05d}-of-{count:05d}.safetensors" for place in range(count)]
+
+
+def _extract_shard(
+    look: Callable, params: Any, split: Split, places: range, num_frames: int, progress: Progress
+) -> Arrays:
+    rows = []
+    for place in places:
+        record = split.records[place]
+        scene_index = int(record["scene_index"])
+        rows.append(
+            look(params, record["video"][:num_frames], scene_index) | {"scene_index": np.int32(scene_index)}
+        )
+        progress.advance()
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _write_shard(path: pathlib.Path, arrays: Arrays, digest: str) -> None:
+    # One entry: several would be written in any order.
+    header = {"identity_sha256": digest, "arrays_sha256": checkpoints.digest(arrays)}
+    with whole_file(path) as partial:
+        safetensors.numpy.save_file(arrays, str(partial), metadata={"features": json.dumps(header)})
+
+
+def _read_shard(path: pathlib.Path, digest: str) -> Arrays:
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            header = json.loads(file.metadata()["features"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): remove it and extract again") from None
+    if header["identity_sha256"] != digest:
+        raise ValueError(f"{path} is of another extraction than {MANIFEST} says: remove it and extract again")
+    if header["arrays_sha256"] != checkpoints.digest(arrays):
+        raise ValueError(f"{path} is damaged, its checksum is wrong: remove it and extract again")
+    return arrays
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,96 @@
+"""What a reasoner sees of each video: slots that a model extracted, the true objects, or nothing."""
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.annotations import COLORS, MATERIALS, SHAPES
+from data_pipelines.datasets import open_split
+from experiments.vqa import extraction
+
+SMALLEST_DEVIATION = 1e-6  # what hardly varies is left as it is
+
+
+class VideoFeatures(NamedTuple):
+    """Videos v of one split."""
+
+    slots: np.ndarray  # f32[v t k d]
+    scene_index: np.ndarray  # i32[v]
+
+
+def extracted(folder: pathlib.Path, split: str, which: str) -> VideoFeatures:
+    """Reads "latents", "dynamics" or "both" (one after the other) of a split, as `extraction` wrote them.
+
+    Raises:
+        FileNotFoundError: there are none, or not all of them yet; says which command makes them.
+        ValueError: they are damaged, of different models, or the model has no such features.
+    """
+    arrays = extraction.read_split(folder, split)
+    names = ("latents", "dynamics") if which == "both" else (which,)
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise ValueError(f"{folder}: the model has no {missing[0]}: take another config.features")
+    return VideoFeatures(np.concatenate([arrays[name] for name in names], -1), arrays["scene_index"])
+
+
+def truth(dataset_dir: pathlib.Path, split: str) -> VideoFeatures:
+    """The true objects of each frame: location and velocity (world units), whether in view, and what they are.
+
+    20 numbers: 3, 3, 1, and 8 colours, 2 materials and 3 shapes as zeros and a one. An object that is not there is
+    all zeros. Source: our choice, an upper reference for what a model extracts.
+
+    Raises:
+        ValueError: the split has no annotations.
+    """
+    opened = open_split(dataset_dir, split)
+    num_slots = max(entry["num_objects"] for entry in opened.entries)
+    num_frames = min(entry["num_frames"] for entry in opened.entries)
+    if num_slots == 0:
+        raise ValueError(f"{opened.label} has no annotations: config.features=truth needs them")
+    size = 7 + len(COLORS) + len(MATERIALS) + len(SHAPES)
+    slots = np.zeros((len(opened.entries), num_frames, num_slots, size), np.float32)
+    scene_index = np.zeros(len(opened.entries), np.int32)
+    for place in range(len(opened.entries)):
+        record = opened.records[place]
+        scene_index[place] = record["scene_index"]
+        objects = record["objects"]
+        attributes = np.concatenate(
+            [
+                np.eye(len(names), dtype=np.float32)[np.asarray(objects[key], int)]
+                for key, names in (("color", COLORS), ("material", MATERIALS), ("shape", SHAPES))
+            ],
+            -1,
+        )
+        number = len(attributes)
+        in_view = record["inside_camera_view"][:num_frames, :, None]
+        slots[place, :, :number] = np.concatenate(
+            [
+                record["location"][:num_frames],
+                record["velocity"][:num_frames],
+                in_view,
+                np.broadcast_to(attributes, (num_frames, *attributes.shape)),
+            ],
+            -1,
+        )
+    return VideoFeatures(slots, scene_index)
+
+
+def pad_slots(features: VideoFeatures, num_slots: int) -> VideoFeatures:
+    """Adds empty slots up to a number: true objects are fewer in one split than in the other."""
+    missing = num_slots - features.slots.shape[2]
+    return features._replace(slots=np.pad(features.slots, [(0, 0), (0, 0), (0, missing), (0, 0)]))
+
+
+def standardize(train: VideoFeatures, *others: VideoFeatures) -> list[VideoFeatures]:
+    """Brings each number of a slot to zero mean and unit deviation over the training videos.
+
+    Source: our choice; latents and dynamics are of unlike scales.
+    """
+    mean = train.slots.mean((0, 1, 2), dtype=np.float64)
+    deviation = train.slots.std((0, 1, 2), dtype=np.float64)
+    scale = np.where(deviation > SMALLEST_DEVIATION, 1 / np.maximum(deviation, SMALLEST_DEVIATION), 1.0)
+    return [
+        features._replace(slots=((features.slots - mean.astype("f4")) * scale.astype("f4")))
+        for features in (train, *others)
+    ]

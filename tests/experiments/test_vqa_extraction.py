@@ -1,0 +1,175 @@
+"""Extracted features: what they are, whose, and that an interrupted extraction ends in the same bytes."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines.datasets import open_split
+from experiments import trained
+from experiments.vqa import extraction, features
+from tests.experiments.tiny import DATA_NAME
+from tests.experiments.untrained import write_run
+
+
+@pytest.fixture(scope="module")
+def found(data_dir, tmp_path_factory):
+    """An untrained model, as `trained` finds it."""
+    workdir = tmp_path_factory.mktemp("run")
+    write_run(workdir, data_dir)
+    return trained.open_trained(run=str(workdir))
+
+
+@pytest.fixture(scope="module")
+def folder(found, tmp_path_factory):
+    """The features of five training and three validation videos, two in a file."""
+    folder = tmp_path_factory.mktemp("extracted") / "features"
+    numbers = extraction.extract(found, found.data, folder, ["train"], limit=5, shard_size=2)
+    assert numbers == {"train": 5}
+    assert extraction.extract(found, found.data, folder, ["validation"], limit=3, shard_size=2) == {
+        "validation": 3
+    }
+    return folder
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+
+
+def test_features_are_what_the_model_sees(found, folder, data_dir):
+    arrays = extraction.read_split(folder, "train")
+    config = found.model.config
+    assert arrays["latents"].shape == (5, 10, config.num_slots, config.latent_size)
+    assert arrays["dynamics"].shape == (5, 10, config.num_slots, config.dynamics_size)
+    np.testing.assert_array_equal(arrays["scene_index"], range(5))
+    assert not arrays["dynamics"][:, 0].any() and arrays["dynamics"][:, 1:].any((-2, -1)).all()
+    record = open_split(data_dir / "simulated_clevrer" / DATA_NAME / "1.0.0", "train").records[3]
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 3), 0)
+    seen = jax.jit(found.model.look)(found.params, record["video"][None] / np.float32(255), key[None])
+    np.testing.assert_allclose(arrays["latents"][3], seen.latents[0], atol=1e-5)
+    np.testing.assert_allclose(arrays["dynamics"][3, 1:], seen.dynamics[0], atol=1e-5)
+    for which, size in (
+        ("both", config.latent_size + config.dynamics_size),
+        ("dynamics", config.dynamics_size),
+    ):
+        read = features.extracted(folder, "validation", which)
+        assert read.slots.shape == (3, 10, config.num_slots, size)
+        np.testing.assert_array_equal(read.scene_index, [500_000, 500_001, 500_002])
+
+
+def test_dynamics_span_the_gap(found, data_dir):
+    """Frames a gap apart make a clip of their own: frame n is seen with frame n - 3 before it."""
+    video = open_split(data_dir / "simulated_clevrer" / DATA_NAME / "1.0.0", "train").records[0]["video"][:9]
+    arrays = extraction.make_look(found.model, 3)(found.params, video, 7)
+    assert not arrays["dynamics"][:3].any() and arrays["dynamics"][3:].any((-2, -1)).all()
+    distilled = found.model.apply(
+        {"params": found.params}, jnp.asarray(arrays["latents"][[4, 7]]), method="distill"
+    ).dynamics[0]
+    np.testing.assert_allclose(arrays["dynamics"][7], distilled, atol=1e-5)
+
+
+def test_what_is_there_is_kept_and_the_rest_is_the_same_to_the_byte(
+    found, folder, tmp_path, monkeypatch, capsys
+):
+    other = tmp_path / "features"
+    looked = []
+    make_look = extraction.make_look
+
+    def make_failing(model, gap):
+        look = make_look(model, gap)
+
+        def run(params, video, scene_index):
+            looked.append(scene_index)
+            if len(looked) == 4:
+                raise KeyboardInterrupt
+            return look(params, video, scene_index)
+
+        return run
+
+    monkeypatch.setattr(extraction, "make_look", make_failing)
+    with pytest.raises(KeyboardInterrupt):
+        extraction.extract(found, found.data, other, ["train"], limit=5, shard_size=2)
+    assert list(contents(other)) == ["train-00000-of-00003.safetensors"]
+    with pytest.raises(
+        FileNotFoundError, match="2 of 3 files of the train split are missing, train-00001-of-00003"
+    ):
+        extraction.read_split(other, "train")
+    extraction.extract(found, found.data, other, ["train"], limit=5, shard_size=2)
+    assert looked == [0, 1, 2, 3, 2, 3, 4]
+    assert "2 videos are there, 3 to do, 10 frames each" in capsys.readouterr().err
+    wanted = contents(folder)
+    assert contents(other) == {name: wanted[name] for name in wanted if name.startswith("train")}
+
+
+def test_whose_features_they_are(found, folder, tmp_path):
+    manifest = extraction.read_manifest(folder)
+    assert manifest["identity"]["model"] == "ODDN" and manifest["identity"]["stride"] == found.data.stride
+    assert manifest["provenance"]["step"] == 6 and manifest["splits"] == {"train": 5, "validation": 3}
+    assert manifest["identity"]["simulator"]["simulator"]
+    changed = found._replace(params=jax.tree.map(lambda leaf: leaf + 1, found.params))
+    with pytest.raises(
+        ValueError, match="holds features with another params_sha256: choose another --output"
+    ):
+        extraction.extract(changed, found.data, folder, ["train"], limit=5, shard_size=2)
+    with pytest.raises(ValueError, match="holds features of 5 train videos, not 4: repeat the --limit"):
+        extraction.extract(found, found.data, folder, ["train"], limit=4, shard_size=2)
+    assert extraction.read_manifest(folder) == manifest
+
+
+def copied(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def damage_arrays(folder):
+    path = folder / "train-00001-of-00003.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def exchange(folder):
+    manifest = json.loads((folder / "features.json").read_text())
+    manifest["identity"]["stride"] += 1
+    (folder / "features.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "harm, message",
+    [
+        (damage_arrays, "train-00001-of-00003.safetensors is damaged, its checksum is wrong"),
+        (lambda folder: (folder / "train-00000-of-00003.safetensors").write_bytes(b"x"), "cannot be read"),
+        (exchange, "is of another extraction than features.json says"),
+        (lambda folder: (folder / "features.json").write_text("{"), "features.json cannot be read"),
+        (
+            lambda folder: (folder / "features.json").write_text('{"format": 2}'),
+            "format 2, this version reads 1",
+        ),
+        (lambda folder: (folder / "features.json").unlink(), "holds no features: extract some"),
+    ],
+)
+def test_damaged_features(folder, tmp_path, harm, message):
+    copy = copied(folder, tmp_path)
+    harm(copy)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+        extraction.read_split(copy, "train")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_split_and_a_kind_that_are_not_there(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no features of the test split"):
+        extraction.read_split(folder, "test")
+    arrays = extraction.read_split(folder, "train")
+    with pytest.raises(ValueError, match="the model has no dynamics"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(extraction, "read_split", lambda *_: {"latents": arrays["latents"]})
+            features.extracted(folder, "train", "both")
+
+
+def test_default_folder():
+    assert str(extraction.default_folder("data", "runs/reasoning", "clevrer/64x96")) == (
+        "data/features/runs-reasoning/clevrer-64x96"
+    )
+    assert extraction.default_folder("d", "models/oddn.safetensors", "a/b").parts[-2] == "models-oddn"

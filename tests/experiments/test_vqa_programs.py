@@ -1,0 +1,140 @@
+"""Extraction, training and evaluation as people run them, on eight simulated videos."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from data_pipelines import build
+from experiments import trained
+from experiments.configs import clevrer_vqa
+from experiments.vqa import answering, extraction
+from tests.experiments.test_vqa_scores import check_submission
+from tests.experiments.tiny import DATA_NAME
+from tests.experiments.untrained import write_run
+
+OPTIONS = dict(num_train=5, num_validation=3)
+QUESTIONS = "quickstart-" + "-".join(f"{name}_{value}" for name, value in OPTIONS.items())
+
+
+@pytest.fixture
+def data(data_dir):
+    """Where videos and questions lie."""
+    own = build.make_config("simulated_clevrer_qa", "quickstart", **OPTIONS)
+    assert own.name == QUESTIONS
+    build.build("simulated_clevrer_qa", own, data_dir, jobs=1, progress=False)
+    return data_dir
+
+
+def test_extract_killed_and_again_then_train_and_evaluate(start_program, run_program, data, tmp_path):
+    run, features, row = (tmp_path / name for name in ("run", "features", "row"))
+    write_run(run, data)
+    extract = ("-m", "experiments.extract_latents", f"--run={run}", f"--output={features}", "--shard_size=1")
+    process = start_program(*extract)
+    while process.poll() is None and not list(features.glob("*.safetensors")):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    made = {path.name: path.read_bytes() for path in features.glob("*.safetensors")}
+    assert 0 < len(made) < 24, process.output.read_text()
+    code, output = run_program(*extract)
+    assert code == 0, output
+    assert f"{features}: features of 16 train, 8 validation videos of simulated_clevrer/{DATA_NAME}" in output
+    found, undisturbed = trained.open_trained(run=str(run)), tmp_path / "undisturbed"
+    extraction.extract(found, found.data, undisturbed, shard_size=1)
+    wanted = {path.name: path.read_bytes() for path in undisturbed.glob("*.safetensors")}
+    assert len(wanted) == 24 and made.items() <= wanted.items()
+    assert {path.name: path.read_bytes() for path in features.glob("*.safetensors")} == wanted
+
+    code, output = run_program(
+        "-m",
+        "experiments.clevrer_vqa",
+        f"--config.data_dir={data}",
+        f"--config.questions=simulated_clevrer_qa/{QUESTIONS}",
+        f"--config.features_dir={features}",
+        "--config.num_steps=2",
+        "--config.log_every=1",
+        "--config.batch_size=8",
+        "--config.model.num_layers=1",
+        f"--workdir={row}",
+    )
+    assert code == 0, output
+    record = json.loads((row / "metrics.json").read_text())
+    assert record["simulated"] and "*simulated*" in output
+    assert (record["num_train_videos"], record["num_videos"], record["features_of"]) == (5, 3, str(run))
+    assert record["extracted"]["identity"]["model"] == "ODDN"
+    descriptive = record["scores"]["descriptive"]
+    assert set(record["references"]) == {"blind", "majority", "executor"}
+    for scores in record["references"].values():
+        assert scores["descriptive"]["n"] == descriptive["n"] > 20
+    executor = record["references"]["executor"]
+    assert all(entry["per_question"] == 1 for entry in executor.values())
+    entries = json.loads((row / "submission.json").read_text())
+    check_submission(entries)
+    assert [entry["scene_index"] for entry in entries] == [500_000, 500_001, 500_002]
+    for folder in (row, row / "blind"):
+        logged = list(map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()))
+        assert [(entry["step"], entry["split"]) for entry in logged] == [
+            (1, "train"),
+            (2, "train"),
+            (2, "valid"),
+        ]
+        assert all(np.isfinite(entry["loss"]) for entry in logged)
+    assert (row / "figures" / "learning.png").stat().st_size > 1000
+
+
+def test_from_python_with_true_features(data, tmp_path):
+    config = clevrer_vqa.get_config("quickstart,truth")
+    config.data_dir, config.videos = str(data), f"simulated_clevrer/{DATA_NAME}"
+    config.questions, config.references = f"simulated_clevrer_qa/{QUESTIONS}", ("majority",)
+    config.model.num_layers, config.num_steps, config.batch_size = 1, 1, 8
+    record = answering.train_and_evaluate(config, tmp_path / "row")
+    assert record["features"] == "truth" and record["features_of"] is None
+    assert set(record["references"]) == {"majority"}
+    assert "truth" in answering.table(record)
+    # Nothing is left to train: what is scored beside it and what is submitted may change.
+    config.references, config.submission_split = (), "train"
+    again = answering.train_and_evaluate(config, tmp_path / "row")
+    assert again["scores"] == record["scores"] and again["references"] == {}
+    entries = json.loads((tmp_path / "row" / "submission.json").read_text())
+    assert [entry["scene_index"] for entry in entries] == list(range(5))
+
+
+def test_a_model_that_is_not_there(run_program, data, tmp_path):
+    code, output = run_program(
+        "-m",
+        "experiments.clevrer_vqa",
+        f"--config.data_dir={data}",
+        f"--config.questions=simulated_clevrer_qa/{QUESTIONS}",
+        "--config.features_of=nowhere",
+        f"--workdir={tmp_path / 'row'}",
+    )
+    assert code == 2 and output.count("\n") == 1
+    assert output.startswith(
+        "clevrer_vqa: config.features_of=nowhere is no run folder, no exported file and no"
+    )
+    assert not (tmp_path / "row").exists()
+
+
+@pytest.mark.parametrize(
+    "variant, form, layers, features",
+    [
+        ("quickstart", "absolute", 4, "both"),
+        ("clevrer", "absolute", 12, "both"),
+        ("official", "relative", 28, "both"),
+        ("clevrer,latents", "absolute", 12, "latents"),
+        ("official,hidden_slots,dynamics", "relative", 28, "dynamics"),
+        ("simulated,truth", "absolute", 12, "truth"),
+        ("quickstart,blind", "absolute", 4, "blind"),
+    ],
+)
+def test_variants(variant, form, layers, features):
+    config = clevrer_vqa.get_config(variant)
+    assert (config.model.form, config.model.num_layers, config.features) == (form, layers, features)
+    assert config.model.predict_hidden_slots == ("hidden_slots" in variant)
+    assert config.videos.startswith("simulated") == ("quickstart" in variant or "simulated" in variant)
+    with pytest.raises(ValueError, match="unknown variant 'large'"):
+        clevrer_vqa.get_config(f"{variant},large")

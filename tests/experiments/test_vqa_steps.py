@@ -1,0 +1,232 @@
+"""Training steps of the reasoner: batches, losses, and that it learns what can only be seen."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.vqa import config as vqa_config
+from experiments.vqa import questions, steps, training
+from experiments.vqa.answering import join, make_blind
+from experiments.vqa.config import VQAConfig, check
+from experiments.vqa.features import VideoFeatures, pad_slots, standardize
+from experiments.vqa.training import Data
+from oddn_jax.reasoning import ALOEConfig
+from tests.experiments.asked import EXAMPLE, make_questions
+
+SMALL = ALOEConfig(
+    feature_size=4,
+    num_slots=2,
+    num_frames=3,
+    num_layers=1,
+    num_heads=2,
+    head_size=8,
+    hidden_size=16,
+    head_hidden_size=8,
+    word_size=4,
+    dropout=0.0,
+)
+
+
+def make_config(**changes):
+    return VQAConfig(model=dataclasses.replace(SMALL), frame_stride=2, num_steps=8, batch_size=6, **changes)
+
+
+def make_batch(config, asked=EXAMPLE, step=0):
+    videos = np.random.default_rng(0).normal(size=(2, 8, 2, 4)).astype("f4")
+    rows = (asked.scene_index == 9).astype(int)
+    mesh = steps_mesh()
+    return next(steps.training_batches(config, asked, videos, rows, step, mesh))
+
+
+def steps_mesh():
+    return jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def test_each_epoch_takes_every_question_once_and_resumes_anywhere():
+    first = list(itertools.islice(questions.epochs(7, 3, 5, 0), 14))
+    counts = np.bincount(np.concatenate(first[:7]), minlength=7)
+    np.testing.assert_array_equal(counts, [3] * 7)
+    assert sorted(np.concatenate(first)[:7]) == list(range(7))
+    for start in (1, 6, 9):
+        again = itertools.islice(questions.epochs(7, 3, 5, start), 14 - start)
+        np.testing.assert_array_equal(first[start:], list(again))
+    other = list(itertools.islice(questions.epochs(7, 3, 6, 0), 7))
+    assert not np.array_equal(first[:7], other)
+    big = next(questions.epochs(2, 5, 0, 0))  # more than two epochs in one batch
+    assert sorted(np.bincount(big)) == [2, 3]
+
+
+def test_batches_hold_both_kinds_in_the_proportion_of_the_data():
+    assert steps.batch_sizes(256, 110, 42, 1) == (185, 71)
+    assert steps.batch_sizes(256, 110, 42, 8) == (184, 72)
+    assert steps.batch_sizes(64, 1000, 1, 1) == (64, 1)
+    assert steps.batch_sizes(64, 10, 0, 4) == (64, 0)
+    batch = make_batch(make_config())
+    assert batch.descriptive.words.shape == (3, 20) and batch.choice.choice_words.shape == (3, 4, 12)
+    assert not batch.descriptive.choice_words.any() and batch.choice.choice_words.any()
+    # Each question comes with its own video and target.
+    for part in batch:
+        for row, place in enumerate(np.asarray(part.id)):
+            np.testing.assert_array_equal(part.words[row], EXAMPLE.words[place])
+            wanted = (
+                EXAMPLE.answer[place : place + 1] if part is batch.descriptive else EXAMPLE.is_correct[place]
+            )
+            np.testing.assert_array_equal(part.target[row], wanted)
+    only = make_batch(make_config(), questions.select(EXAMPLE, EXAMPLE.type == 0))
+    assert only.choice is None
+
+
+def test_losses_are_means_over_questions_and_over_choices_that_exist():
+    config = make_config()
+    params = jax.jit(lambda: steps.initial_state(config, steps.make_optimizer(config)).params)()
+    batch = make_batch(config)
+    measure = jax.jit(lambda batch: steps.compute_losses(config, params, batch, jax.random.key(0)))
+    loss, metrics = measure(batch)
+    assert loss == metrics["descriptive_loss"] + metrics["choice_loss"]
+    # What is said of missing choices does not count.
+    missing = np.asarray(batch.choice.target) < 0
+    assert missing.any()
+    words = jnp.where(missing[..., None], 5, batch.choice.choice_words)
+    changed = batch._replace(choice=batch.choice._replace(choice_words=words))
+    again = measure(changed)[1]
+    np.testing.assert_allclose(again["choice_loss"], metrics["choice_loss"], rtol=1e-6)
+    # Without dropout and with videos whose frames and slots are all alike, the answers of evaluation give the losses.
+    videos = np.broadcast_to(np.arange(4, dtype="f4"), (2, 8, 2, 4))
+    rows = np.zeros(len(EXAMPLE.type), int)
+    batch = next(steps.training_batches(make_config(), EXAMPLE, videos, rows, 0, steps_mesh()))
+    measured = measure(batch)[1]
+    answer = steps.make_answering(config)
+    for part, name in ((batch.descriptive, "descriptive_loss"), (batch.choice, "choice_loss")):
+        taken = questions.select(EXAMPLE, np.asarray(part.id))
+        logits = answer(params, taken, videos, rows[: len(taken.type)])
+        losses = []
+        for place in range(len(taken.type)):
+            if name == "descriptive_loss":
+                losses.append(-jax.nn.log_softmax(logits.answer[place])[taken.answer[place]])
+            else:
+                for choice in np.flatnonzero(taken.choice_id[place] >= 0):
+                    share = 1 / (1 + np.exp(-logits.choice[place, choice]))
+                    losses.append(-np.log(share if taken.is_correct[place, choice] else 1 - share))
+        np.testing.assert_allclose(measured[name], np.mean(losses), rtol=2e-5)
+        np.testing.assert_allclose(steps.mean_losses(logits, taken)[name], np.mean(losses), rtol=2e-5)
+
+
+def test_hidden_slots_add_their_loss():
+    config = make_config(hidden_slots_weight=0.5)
+    config.model.predict_hidden_slots = True
+    params = jax.jit(lambda: steps.initial_state(config, steps.make_optimizer(config)).params)()
+    measure = jax.jit(lambda batch: steps.compute_losses(config, params, batch, jax.random.key(0)))
+    loss, metrics = measure(make_batch(config))
+    parts = metrics["descriptive_loss"] + metrics["choice_loss"] + 0.5 * metrics["hidden_slots_loss"]
+    np.testing.assert_allclose(loss, parts, rtol=1e-6)
+    assert metrics["hidden_slots_loss"] > 0.1
+
+
+def test_it_learns_what_only_the_video_tells_and_the_blind_one_does_not(tmp_path):
+    # One number of one slot says whether there are moving cubes.
+    generator = np.random.default_rng(0)
+    slots = generator.normal(size=(64, 3, 2, 4)).astype("f4")
+    answers = generator.random(64) < 0.5
+    slots[:, :, 0, 2] += np.where(answers, 6, -6)[:, None]
+    asked = make_questions(
+        *[
+            (scene, 0, "exist", "Are there any moving cubes?", "yes" if answer else "no")
+            for scene, answer in enumerate(answers)
+        ]
+    )
+    data = join(asked, VideoFeatures(slots, np.arange(64, dtype=np.int32)), "train")
+    config = VQAConfig(
+        model=SMALL,
+        frame_stride=1,
+        num_steps=60,
+        batch_size=32,
+        learning_rate=1e-2,
+        eval_every=60,
+        save_every=60,
+    )
+    said = {}
+    blind, *blind_data = make_blind(config, asked, asked)
+    for name, own_config, own_data in (("seeing", config, data), ("blind", blind, blind_data[0])):
+        params = training.fit(own_config, tmp_path / name, own_data, own_data)
+        predictions = steps.to_predictions(training.answer(own_config, params, own_data))
+        said[name] = (predictions.answer == asked.answer).mean()
+    assert said["seeing"] > 0.95
+    assert said["blind"] == max(answers.mean(), 1 - answers.mean())
+
+
+def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
+    generator = np.random.default_rng(0)
+    data = Data(EXAMPLE, generator.normal(size=(1, 8, 2, 4)).astype("f4"), np.zeros(len(EXAMPLE.type), int))
+    every = dict(log_every=2, eval_every=2, save_every=2)
+    config = make_config(**every)
+    config.model.dropout = 0.2
+    whole = training.fit(config, tmp_path / "whole", data, data)
+    # Killed after step 4: what was saved is there, the rest is not.
+    half = tmp_path / "half"
+    training.fit(config, half, data, data)
+    for step in (6, 8):
+        (half / "checkpoints" / str(step)).rename(tmp_path / f"lost_{step}")
+    resumed = training.fit(config, half, data, data)
+    jax.tree.map(np.testing.assert_array_equal, whole, resumed)
+    assert (tmp_path / "whole" / "metrics.jsonl").read_text().count("\n") == (
+        half / "metrics.jsonl"
+    ).read_text().count("\n")
+    with pytest.raises(ValueError, match="holds a run with another config: learning_rate"):
+        training.fit(make_config(learning_rate=0.5, **every), half, data, data)
+    with pytest.raises(FloatingPointError, match="is not finite"):
+        broken = data._replace(videos=np.full_like(data.videos, np.nan))
+        training.fit(config, tmp_path / "broken", broken, data)
+
+
+def test_features_are_standardized_and_padded():
+    generator = np.random.default_rng(0)
+    train = VideoFeatures(generator.normal(3, [2.0, 0.5, 0.0], (5, 4, 2, 3)).astype("f4"), np.arange(5))
+    valid = train._replace(slots=train.slots[:2] + 1)
+    ours, theirs = standardize(train, valid)
+    flat = ours.slots.reshape(-1, 3)
+    np.testing.assert_allclose(flat.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(flat.std(0), [1, 1, 0], atol=1e-4)
+    np.testing.assert_allclose(
+        theirs.slots - ours.slots[:2],
+        np.broadcast_to(1 / np.array([*train.slots.std((0, 1, 2))[:2], 1]), (2, 4, 2, 3)),
+        rtol=1e-3,
+    )
+    assert pad_slots(train, 3).slots.shape == (5, 4, 3, 3) and not pad_slots(train, 3).slots[:, :, 2].any()
+
+
+def test_questions_find_their_videos():
+    features = VideoFeatures(np.zeros((3, 2, 1, 1), "f4"), np.array([9, 4, 7], np.int32))
+    np.testing.assert_array_equal(join(EXAMPLE, features, "train").rows, [2] * 5 + [0] * 3)
+    with pytest.raises(ValueError, match=r"1 videos of the train questions .* the first is scene 9"):
+        join(EXAMPLE, features._replace(scene_index=np.array([10, 4, 7], np.int32)), "train")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"features": "pixels"}, "config.features 'pixels' is unknown: take one of both, latents"),
+        ({"references": ("guess",)}, "config.references: 'guess' is unknown"),
+        ({"num_steps": 0}, "config.num_steps is 0: it must be above 0"),
+        ({"warmup_share": 2.0}, "config.warmup_share 2.0 must lie in 0 to 1"),
+        ({"videos": "clevrer"}, "config.videos 'clevrer' is no NAME/CONFIG"),
+        ({"model": dataclasses.replace(SMALL)}, None),
+    ],
+)
+def test_wrong_options(changes, message):
+    config = VQAConfig(**changes)
+    if message is None:
+        config.model.num_layers, message = 0, "config.model.num_layers=0 must be at least 1"
+    with pytest.raises(ValueError, match=message):
+        check(config)
+
+
+def test_configs_survive_their_json():
+    config = make_config(references=("majority",))
+    values = dataclasses.asdict(config) | {"references": ["majority"]}
+    assert vqa_config.from_json(values) == config
+    with pytest.raises(TypeError, match="unexpected"):
+        vqa_config.from_json(values | {"unexpected": 1})
