@@ -48,8 +48,8 @@ class Builder(QuestionBuilder):
             name="quickstart",
             description="About the videos of simulated_clevrer/quickstart_questions.",
             scenes="quickstart",
-            num_train=800,
-            num_validation=150,
+            num_train=600,
+            num_validation=120,
         ),
         SimulatedClevrerQaConfig(
             name="clevrer", description="About the videos of simulated_clevrer/64x64 and 64x96."
