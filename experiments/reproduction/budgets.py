@@ -1,0 +1,156 @@
+"""How much each system is trained: the same steps, batch, clips and seeds for all, each with its own optimiser."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from experiments.config import TrainConfig, longest_clip
+from experiments.configs import baselines, clevrer_vqa
+from experiments.reproduction.targets import Row, Target
+from experiments.vqa.config import VQAConfig
+
+
+class Budget(NamedTuple):
+    """What is spent on each run."""
+
+    num_seeds: int
+    is_small: bool  # models of two CPU cores on simulated scenes; otherwise the published ones
+    training: Mapping[str, Any] = MappingProxyType({})  # options of TrainConfig
+    answering: Mapping[str, Any] = MappingProxyType({})  # options of VQAConfig
+
+
+class Stage(NamedTuple):
+    """A run folder, and what is trained there."""
+
+    folder: pathlib.Path
+    config: TrainConfig | VQAConfig
+
+
+class Entry(NamedTuple):
+    """A number of a table: a system and a seed. Its last run is the one to score."""
+
+    row: str
+    seed: int
+    stages: tuple[Stage, ...]
+
+
+BUDGETS = {
+    # Shows that everything runs. The clips are seen whole from the start: half the compilation.
+    "tiny": Budget(
+        1,
+        True,
+        dict(
+            num_steps=100,
+            warmup_steps=10,
+            resolutions=((1.0, 1),),
+            log_every=10,
+            eval_every=100,
+            save_every=20,
+        ),
+        dict(num_steps=100, log_every=10, eval_every=100, save_every=20),
+    ),
+    "small": Budget(3, True),  # the quickstart's steps
+    "full": Budget(3, False),
+}
+# Of ODDN's recipe for all systems; optimiser, learning rate and schedule are each one's own.
+EQUAL = ("num_steps", "batch_size", "curriculum", "num_valid_clips")
+# Models that see the whole frame, for questions; the quickstart's see it anyway.
+WHOLE_FRAME = {"image_width": 96, "latent_size": 16}
+
+
+def plan(
+    target: Target,
+    budget: Budget,
+    folder: pathlib.Path,
+    num_seeds: int,
+    data: str | None = None,
+    data_dir: str = "data",
+) -> list[Entry]:
+    """All runs of a table, row by row; rows that share a model share its folder.
+
+    Args:
+        folder: of the budget; the runs of all tables lie below it.
+        data: NAME/CONFIG to train on, instead of the budget's own.
+    """
+    entries = []
+    for row in target.rows:
+        for seed in range(num_seeds if row.variant else 0):
+            config = video_config(row, target, budget, seed, data, data_dir)
+            stages = video_stages(row, config, budget, folder)
+            if row.features:
+                stages += (answering_stage(row, config, budget, stages[-1].folder),)
+            entries.append(Entry(row.name, seed, stages))
+    if "blind" in target.references:
+        for seed in range(num_seeds):
+            blind = answering_config(budget, config.data.name, data_dir, seed)
+            blind = dataclasses.replace(blind, features="blind", references=("majority", "executor"))
+            entries.append(Entry("blind", seed, (Stage(folder / "blind" / f"seed_{seed}", blind),)))
+    return entries
+
+
+def video_config(
+    row: Row, target: Target, budget: Budget, seed: int, data: str | None, data_dir: str
+) -> TrainConfig:
+    """What a row's model is trained with, in its first stage."""
+    size = ",quickstart" if budget.is_small else ""
+    config, reference = (baselines.get_config(variant + size) for variant in (row.variant, "oddn"))
+    equal = {name: getattr(reference, name) for name in EQUAL}
+    changes = dict(row.model)
+    if target.scenes == "reasoning" and not budget.is_small:
+        changes = {
+            name: value for name, value in WHOLE_FRAME.items() if hasattr(config.model, name)
+        } | changes
+        config.data.config = "64x96"
+    if target.scenes == "towers":
+        # Source of the stride: our choice, as configs/block_towers.py.
+        towers = {"name": config.data.name.replace("clevrer", "block_towers"), "valid_split": "test"}
+        config.data = dataclasses.replace(config.data, **towers, stride=4 if budget.is_small else 2)
+    if data is not None:
+        config.data.name, _, config.data.config = data.partition("/")
+    config.data.data_dir = data_dir
+    model = dataclasses.replace(config.model, **changes)
+    return dataclasses.replace(config, model=model, seed=seed, figures_every=0, **equal | budget.training)
+
+
+def video_stages(row: Row, config: TrainConfig, budget: Budget, folder: pathlib.Path) -> tuple[Stage, ...]:
+    """The runs of a model: one, or with the published sizes the paper's two, the second on clips with collisions."""
+    label = "-".join([row.variant, *(f"{name}_{value}" for name, value in row.model.items())])
+    folder = folder / f"{config.data.name}-{config.data.config}" / label / f"seed_{config.seed}"
+    if budget.is_small or "block_towers" in config.data.name:
+        return (Stage(folder, dataclasses.replace(config, workdir=str(folder))),)
+    first, second = folder / "pretraining", folder / "collisions"
+    finetuning = dataclasses.replace(
+        config,
+        workdir=str(second),
+        init_from=str(first),
+        data=dataclasses.replace(config.data, clips="collision"),
+        curriculum=((1.0, longest_clip(config)),),
+        num_steps=6 * config.num_steps // 10,  # as configs/clevrer_collision.py
+    )
+    return (
+        Stage(first, dataclasses.replace(config, workdir=str(first))),
+        Stage(second, finetuning),
+    )
+
+
+def answering_stage(row: Row, config: TrainConfig, budget: Budget, folder: pathlib.Path) -> Stage:
+    """The reasoner on the features of a model; it and they lie in the model's folder, whose parameters they need."""
+    reasoner = answering_config(budget, config.data.name, config.data.data_dir, config.seed)
+    reasoner = dataclasses.replace(
+        reasoner,
+        features=row.features,
+        features_of=str(folder),
+        features_dir=str(folder / "features"),
+        references=(),
+    )
+    reasoner.model.predict_hidden_slots = row.hidden_slots
+    return Stage(folder / f"answers-{row.features}{'-hidden_slots' * row.hidden_slots}", reasoner)
+
+
+def answering_config(budget: Budget, data_name: str, data_dir: str, seed: int) -> VQAConfig:
+    """What a reasoner is trained with, about real videos or simulated ones as its model is."""
+    real_size = "clevrer,simulated" if data_name.startswith("simulated") else "clevrer"
+    config = clevrer_vqa.get_config("quickstart" if budget.is_small else real_size)
+    return dataclasses.replace(config, data_dir=data_dir, seed=seed, **budget.answering)

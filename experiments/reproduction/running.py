@@ -1,0 +1,137 @@
+"""Trains and scores the runs of a table by the programs' own functions; what is done is kept."""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import shlex
+from typing import Any
+
+import jax
+import numpy as np
+
+from data_pipelines import loaders
+from experiments import checkpoints, datasets, evaluate, evaluation, runs, trained
+from experiments.config import TrainConfig
+from experiments.finetune_collision import continue_pretraining
+from experiments.reproduction.budgets import Entry, Stage
+from experiments.train import fit
+from experiments.vqa.answering import train_and_evaluate
+
+NUM_SHOWN_CLIPS = 8  # whose predicted frames are looked at
+
+
+def measure(entry: Entry, has_pictures: bool) -> dict[str, Any]:
+    """Trains what is missing of a run and scores it; returns what metrics.json holds.
+
+    Args:
+        has_pictures: the predicted frames are wanted too, as `predictions` gives them.
+
+    Raises: as `fit`, `evaluate.score` and `train_and_evaluate`.
+    """
+    for stage in entry.stages:
+        if isinstance(stage.config, TrainConfig):
+            train(stage)
+    if not isinstance(stage.config, TrainConfig):
+        return answers(stage)
+    record = scores(stage)
+    if has_pictures:
+        record["motion"] = motion(predictions(stage))
+    return record
+
+
+def train(stage: Stage) -> None:
+    """Trains a run to its end, from its last checkpoint where it has one."""
+    config = stage.config
+    fit(continue_pretraining(config) if config.init_from else config, stage.folder)
+
+
+def scores(stage: Stage) -> dict[str, Any]:
+    """The scores of a trained run, as `python -m experiments.evaluate --run=FOLDER` gives them."""
+    arguments = [f"--run={stage.folder}"]
+    command = f"python -m experiments.evaluate {shlex.join(arguments)}"
+    record = kept(stage.folder, command)
+    if record is None:
+        parser = argparse.ArgumentParser()
+        evaluate.add_arguments(parser)
+        found = trained.open_trained(run=str(stage.folder))
+        record = evaluate.score(found, parser.parse_args(arguments))
+        record |= {"command": command, "params_sha256": checkpoints.digest(found.params)}
+        runs.write_json(stage.folder / "metrics.json", record)
+    return record
+
+
+def answers(stage: Stage) -> dict[str, Any]:
+    """The scores of a reasoner, trained first where it is not."""
+    command = f"config {runs.fingerprint(stage.config)}"
+    finished = stage.config.num_steps in checkpoints.saved_steps(stage.folder)
+    record = kept(stage.folder, command) if finished else None
+    if record is None:
+        record = train_and_evaluate(stage.config, stage.folder)
+        params = checkpoints.load_params(stage.folder)
+        record |= {"command": command, "params_sha256": checkpoints.digest(params)}
+        runs.write_json(stage.folder / "metrics.json", record)
+    return record
+
+
+def kept(folder: pathlib.Path, command: str) -> dict[str, Any] | None:
+    """The scores that lie in a run folder, if the same command gave them with the parameters that are there now."""
+    try:
+        record = json.loads((folder / "metrics.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if record.get("command") != command or "params_sha256" not in record:
+        return None
+    digest = checkpoints.digest(checkpoints.load_params(folder))
+    return record if record["params_sha256"] == digest else None
+
+
+def predictions(stage: Stage) -> dict[str, np.ndarray]:
+    """Some clips and what a trained run predicts of them: video f32[b t h w 3], predicted f32[b s h w 3].
+
+    They begin two frames before a collision where the data have any, otherwise with the video; the predicted frames
+    end with the clip. Kept in predictions.npz.
+    """
+    found = trained.open_trained(run=str(stage.folder))
+    digest, path = checkpoints.digest(found.params), stage.folder / "predictions.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            held = dict(file)
+        if held.pop("params_sha256").item() == digest:
+            return held
+    except (OSError, ValueError, KeyError):
+        pass
+    model, data = found.model, found.data
+    dataset_dir = datasets.find(data, model.config)
+    observed = model.num_context_frames
+    available = datasets.frames_available(loaders.dataset_summary(dataset_dir), data.stride)
+    num_frames = min(available, observed + model.num_rollout_steps)
+    clips = evaluation.Clips(dataset_dir, data.valid_split, "collision", num_frames, data.stride)
+    batches = loaders.evaluation_batches(
+        dataset_dir,
+        data.valid_split,
+        num_frames=num_frames,
+        stride=data.stride,
+        batch_size=NUM_SHOWN_CLIPS,
+        selection="collision" if evaluation.count_clips(clips) else "first",
+        limit=NUM_SHOWN_CLIPS,
+    )
+    with contextlib.closing(batches):
+        batch = next(batches)
+    look = jax.jit(evaluation.look_of(model, num_frames - observed))
+    seen = look(found.params, batch["video"], batch["example_id"].astype(np.uint32))
+    held = {"video": batch["video"], "predicted": np.asarray(seen.predicted)}
+    temporary = path.with_suffix(".partial")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, params_sha256=digest, **held)
+    os.replace(temporary, path)
+    return held
+
+
+def motion(shown: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The mean squared change from one predicted frame to the next, of that of the true frames."""
+    predicted = shown["predicted"]
+    truth = shown["video"][:, -predicted.shape[1] :]
+    change, true_change = (float(np.square(np.diff(x, axis=1)).mean()) for x in (predicted, truth))
+    return {"mean": change / true_change if true_change else None, "standard_error": None, "n": len(truth)}

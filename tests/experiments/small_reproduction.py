@@ -1,0 +1,33 @@
+"""`experiments.reproduce` with a table of two tiny models and a budget of two steps: a real command, for tests.
+
+python -m tests.experiments.small_reproduction TARGET [OPTIONS]
+"""
+
+import sys
+
+from experiments import command_line, reproduce
+from experiments.configs import baselines
+from experiments.reproduction.budgets import BUDGETS, Budget
+from experiments.reproduction.targets import TARGETS
+from tests.experiments import tiny
+
+SYSTEMS = {"iodine": "IODINE", "oddn": "ODDN", "srvp": "SRVP"}
+STEPS = dict(num_steps=2, save_every=1, eval_every=2, log_every=1, num_valid_clips=4)
+
+
+def shrink() -> None:
+    """Puts the tiny models, steps and tables in the place of the real ones."""
+
+    def get_config(variant):
+        return tiny.get_config(SYSTEMS[variant.partition(",")[0]])
+
+    baselines.get_config = get_config
+    BUDGETS["tiny"] = Budget(1, True, STEPS)
+    for name, target in TARGETS.items():
+        rows = tuple(row for row in target.rows if row.variant in SYSTEMS and not row.features)
+        TARGETS[name] = target._replace(rows=rows)
+
+
+if __name__ == "__main__":
+    shrink()
+    command_line.run_tool(reproduce.main, reproduce.add_arguments, ["reproduce", *sys.argv[1:]])

@@ -1,0 +1,391 @@
+"""The paper's tables again: Table 4's column, orders on made-up numbers, plans, and a command that is killed."""
+
+import argparse
+import csv
+import json
+import os
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import checkpoints, paper, reproduce
+from experiments import config as configs
+from experiments.config import TrainConfig
+from experiments.reproduction import budgets, comparison, computation, costs, files, running
+from experiments.reproduction.comparison import Score
+from experiments.reproduction.targets import TARGETS, Metric, Row, Target
+from experiments.vqa import config as vqa_config
+from tests.experiments.tiny import DATA_NAME, get_config
+
+# ------------------------------------------------------------------------------------------------ Table 4
+
+
+def picture_size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def convolution(height, inputs, outputs, window=3):
+    return 2 * height * height * window * window * inputs * outputs
+
+
+def elu(elements):
+    return 6 * elements
+
+
+def test_table_4_s_column_to_the_unit():
+    """The formula written out layer by layer from the papers' descriptions, without a look at the modules."""
+    k, side, z = 7, 64, 64
+    pixels = side * side
+
+    squeezenet = convolution(128, 3, 64) + 128 * 128 * 64  # and its ReLU
+    squeezenet += 2 * pixels * 64  # 3x3 max pooling: two comparisons for each output
+    for inputs in (64, 128):  # Fire modules
+        squeezenet += (
+            convolution(side, inputs, 16, 1) + convolution(side, 16, 64, 1) + convolution(side, 16, 64)
+        )
+        squeezenet += pixels * (16 + 64 + 64)
+    assert squeezenet == 252_313_600
+    features = sum(convolution(side, i, o) + elu(pixels * o) for i, o in ((128, 64), (64, 32), (32, 16)))
+    assert features == 795_475_968
+    decoder = sum(convolution(side, i, 64) + elu(pixels * 64) for i in (z + 2, 64, 64, 64)) + convolution(
+        side, 64, 4
+    )
+    assert k * decoder == 8_697_937_920
+    refinement = sum(convolution(side, i, 64) + elu(pixels * 64) for i in (32, 64, 64, 64))
+    refinement += 5 * 16 * 16 * 64  # 4x4 average pooling: 4 - 1 + 2 for each output
+    refinement += (
+        2 * 16 * 16 * 64 * 128 + elu(128) + 2 * 128 * 2 * z
+    )  # code and change; the LSTM cell is unknown to it
+    assert k * refinement == 7_472_960_768
+    iodine = squeezenet + features + k * (decoder + refinement)
+    assert iodine == 17_218_688_256
+    cell = 2 * (384 + 128 + 128) * 5 * 128
+    prior = 2 * (128 * 128 + 2 * 128 * z) + 128
+    condition = 2 * ((z + 128) * z + z * z) + elu(2 * z)
+    provide = iodine + k * (cell + prior + condition)
+    assert provide == 17_225_117_056
+    scanned = {name: computation.scanned_flops(model) for name, model in computation.MODELS.items()}
+    assert scanned["IODINE"] == iodine and scanned["PROVIDE"] == provide
+    # ODDN's last digit: the extra modules count 161,744 to 261,743; those with bias, one row each, are 186,696.
+    assert 161_744 <= scanned["ODDN"] - iodine < 261_744
+    assert scanned["ODDN"] - iodine == 2 * (64 * 16 + 16 * 4 + 256 * 100 + 100 + 256 * 256 + 256 * 4)
+
+
+def test_table_4_as_it_is_printed(tmp_path):
+    text = reproduce.report_computation(tmp_path / "new" / "table4")
+    assert text.count("   yes") == 9 and "   no" not in text
+    with open(tmp_path / "new" / "table4.csv") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * 4
+    for line in lines:
+        if line["paper"]:
+            digits = len(line["paper"].partition(".")[2])
+            assert f"{float(line['ours']):.{digits}f}" == line["paper"]
+    whole = {line["row"]: float(line["ours"]) for line in lines if line["metric"].startswith("GFLOP of")}
+    assert all(
+        3 * 17.2 < whole[name] < 7 * 17.3 for name in paper.TABLE_4
+    )  # five decodings, their gradients, ...
+    assert picture_size(tmp_path / "new" / "table4.png")[0] > 100
+
+
+# ------------------------------------------------------------------------------------------------ orders
+
+
+def scored(**means):
+    return {row: {"mse": Score(mean, 0.1, 8, "clips")} for row, mean in means.items()}
+
+
+ERROR = Metric("mse", "error", ".2f", higher=False, paper={"a": 1.0, "b": 2.0, "c": 3.0})
+
+
+@pytest.mark.parametrize(
+    "means, said",
+    [
+        (dict(a=1.0, b=2.0, c=3.0), "yes (3 of 3 pairs as in the paper)"),
+        (dict(a=5.0, b=6.0, c=7.0), "yes (3 of 3 pairs as in the paper)"),  # only the order counts
+        (dict(a=2.0, b=1.0, c=3.0), "no (2 of 3 pairs as in the paper; b before a)"),
+        (dict(a=1.0, b=1.2, c=3.0), "too close to tell (2 of 3 pairs as in the paper, 1 too close)"),
+        (dict(a=1.0, c=3.0), "unknown (1 of 3 pairs as in the paper, 2 unknown)"),
+        (dict(a=3.0, c=1.0), "no (0 of 3 pairs as in the paper, 2 unknown; c before a)"),
+    ],
+)
+def test_orders(means, said):
+    assert comparison.agreement(ERROR, scored(**means)) == said
+    better_high = ERROR._replace(higher=True, paper={row: -value for row, value in ERROR.paper.items()})
+    mirrored = {
+        row: {"mse": scores["mse"]._replace(mean=-scores["mse"].mean)}
+        for row, scores in scored(**means).items()
+    }
+    assert comparison.agreement(better_high, mirrored) == said
+
+
+def test_claims_stand_in_for_numbers():
+    metric = Metric("mse", "error", higher=False, claims=(("a", "b"),))
+    assert comparison.agreement(metric, scored(a=1, b=2, c=0)) == "yes (1 of 1 pairs as in the paper)"
+    assert comparison.agreement(metric._replace(claims=()), scored(a=1)) == "the paper has no order"
+
+
+def test_the_paper_s_orders():
+    """Read from the printed tables."""
+    mse, ari, fg_ari = TARGETS["table3"].metrics
+    assert set(mse.expected()) >= {("ODDN", "IODINE"), ("IODINE", "ODDN-l"), ("ODDN-l", "PROVIDE")}
+    assert set(ari.expected()) >= {("ODDN-l", "PROVIDE"), ("PROVIDE", "ODDN"), ("ODDN", "IODINE")}
+    assert set(fg_ari.expected()) >= {("ODDN", "IODINE"), ("IODINE", "ODDN-l"), ("ODDN-l", "PROVIDE")}
+    for metric in TARGETS["table2"].metrics:
+        pairs = metric.expected()
+        assert ("ODDN", "PROVIDE") in pairs and ("ODDN (-dyn)", "ODDN") not in pairs
+        known = sum(value is not None for value in metric.paper.values())
+        assert known == (7 if "option" in metric.key else 8) and len(pairs) == known * (known - 1) // 2
+
+
+def test_means_and_errors_over_seeds():
+    values = [1.0, 2.0, 4.0]
+    results = {("a", seed): {"mse": Score(value, 0.5, 8, "clips")} for seed, value in enumerate(values)}
+    results |= {("copy", seed): {"mse": Score(7.0, 0.25, 8, "clips")} for seed in range(3)}
+    means = comparison.over_seeds(results)
+    error = np.std(values, ddof=1) / np.sqrt(3)
+    assert means["a"]["mse"] == (pytest.approx(7 / 3), pytest.approx(error), 3, "seeds")
+    assert means["copy"]["mse"] == Score(7.0, 0.25, 8, "clips")  # hangs on no seed
+    assert comparison.over_seeds({("a", 0): results["a", 0]})["a"]["mse"] == Score(1.0, 0.5, 8, "clips")
+
+
+def test_answers_are_read():
+    record = {
+        "scores": {
+            "descriptive": {"n": 100, "per_question": 0.5},
+            "predictive": {"n": 50, "per_question": 0.2, "num_options": 100, "per_option": 0.9},
+        },
+        "references": {"majority": {"descriptive": {"n": 100, "per_question": 0.25}}},
+    }
+    rows = comparison.read_scores("ODDN", record)
+    assert rows["ODDN"]["descriptive"] == Score(0.5, 0.05, 100, "questions")
+    assert rows["ODDN"]["predictive_per_option"] == (0.9, pytest.approx(0.03), 100, "questions")
+    assert rows["ODDN"]["predictive"].mean == 0.2 and "counterfactual" not in rows["ODDN"]
+    assert set(rows["majority"]) == {"descriptive"}
+
+
+# ------------------------------------------------------------------------------------------------ plans
+
+
+@pytest.mark.parametrize("budget", budgets.BUDGETS)
+@pytest.mark.parametrize("name", TARGETS)
+def test_plans_are_runs_with_equal_budgets(name, budget, tmp_path):
+    entries = budgets.plan(TARGETS[name], budgets.BUDGETS[budget], tmp_path, 2)
+    trained = {row.name for row in TARGETS[name].rows if row.variant}
+    extra = {"blind"} & set(TARGETS[name].references)
+    assert {(entry.row, entry.seed) for entry in entries} == {
+        (row, s) for row in trained | extra for s in (0, 1)
+    }
+    by_folder, equal = {}, set()
+    for entry in entries:
+        for number, (folder, config) in enumerate(entry.stages):
+            assert (
+                by_folder.setdefault(folder, config) == config
+            )  # rows share a folder only if they share the run
+            assert config.seed == entry.seed
+            if isinstance(config, TrainConfig):
+                configs.check(config, 1)
+                clips = (config.data, config.num_steps, config.batch_size, config.curriculum)
+                equal.add((number, str(clips)))
+            else:
+                vqa_config.check(config)
+    stages = 2 if budget == "full" and name != "figure8" else 1
+    assert len(equal) == stages
+
+
+def test_the_paper_s_sizes_in_the_full_budget(tmp_path):
+    def sizes(name):
+        entries = budgets.plan(TARGETS[name], budgets.BUDGETS["full"], tmp_path, 1)
+        found = {entry.row: entry.stages[0].config for entry in entries}
+        return {
+            row: (
+                config.data.name,
+                config.data.config,
+                config.model.image_width,
+                getattr(config.model, "latent_size", 0),
+            )
+            for row, config in found.items()
+            if isinstance(config, TrainConfig)
+        }
+
+    assert set(sizes("table3").values()) == {("clevrer", "64x64", 64, 64)}
+    answers = sizes("table2")
+    assert answers.pop("IODINE (20)") == ("clevrer", "64x96", 96, 20)
+    assert set(answers.values()) == {("clevrer", "64x96", 96, 16)}
+    assert {size[:3] for size in sizes("figure8").values()} == {("block_towers", "64x64", 64)}
+    (first, second, _) = budgets.plan(TARGETS["table1"], budgets.BUDGETS["full"], tmp_path, 1)[1].stages
+    assert second.config.init_from == str(first.folder) and second.config.data.clips == "collision"
+    assert (first.config.num_steps, second.config.num_steps) == (100_000, 60_000)
+
+
+# ------------------------------------------------------------------------------------------------ the program
+
+
+def options(*arguments):
+    parser = argparse.ArgumentParser()
+    reproduce.add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def test_a_dry_run_touches_nothing(tmp_path, capsys):
+    workdir, seed_1 = tmp_path / "runs", "tiny/simulated_clevrer-quickstart/iodine/seed_1"
+    arguments = ("--dry_run", "--timed_steps=0", f"--workdir={workdir}", f"--data_dir={tmp_path / 'data'}")
+    reproduce.main(options("table3", *arguments))
+    assert list(tmp_path.iterdir()) == []
+    said = capsys.readouterr().out
+    assert said.count("0 of 100   unknown: nothing was measured") == 4 and "4 runs of unknown cost" in said
+
+    # Another seed of IODINE has logged 6 images a second: 100 steps of 4 clips of 3 frames are 200 seconds.
+    (workdir / seed_1).mkdir(parents=True)
+    row = {"step": 10, "split": "train", "images_per_second": 6.0, "frames": 3, "coarseness": 1}
+    (workdir / seed_1 / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    before = sorted(tmp_path.rglob("*"))
+    reproduce.main(options("table3", *arguments))
+    assert f"200 (by the log of {workdir / seed_1})" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_timed_steps_are_measured():
+    rate = costs.timed_rate(get_config("IODINE"), num_steps=1)
+    assert rate.seconds > 0 and rate.compile_seconds > 0 and "1 timed steps" in rate.source
+    assert costs.work_left(get_config(), 4) == 2 * 4 * 3
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("table3", "--seeds=0"), "--seeds must be at least 1, not 0"),
+        (("table3", "--data=clevrer"), "--data 'clevrer' is no NAME/CONFIG of a data set"),
+    ],
+)
+def test_wrong_use(arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        reproduce.main(options(*arguments))
+
+
+def test_missing_real_data_is_one_line(tmp_path):
+    arguments = ("table3", "--budget=full", f"--data_dir={tmp_path}", f"--workdir={tmp_path / 'runs'}")
+    with pytest.raises(FileNotFoundError, match=r"^no data set .*clevrer/64x64.* build it with"):
+        reproduce.main(options(*arguments))
+    assert not (tmp_path / "runs").exists()
+
+
+def record_of(mse, simulated=True):
+    one = {"mean": mse, "standard_error": 0.1, "n": 4}
+    curve = {"mean": [mse, 2 * mse], "standard_error": [0.1, 0.1], "n": 4}
+    names = ("predicted_mse", "copy_last_mse", "mean_frame_mse")
+    facts = {"data": "some/data", "simulated": simulated, "split": "validation", "num_clips": 4}
+    return facts | {
+        "metrics": {name: one for name in ("mse", "ari", "fg_ari")} | dict.fromkeys(names, curve),
+        "params_sha256": "00",
+        "commit": "c0",
+    }
+
+
+def test_a_failed_run_has_its_line_and_the_table_goes_on(tmp_path, monkeypatch, capsys):
+    def measure(entry, has_pictures):
+        if entry.row == "PROVIDE":
+            raise FloatingPointError("loss is not finite at steps 7\nmore")
+        return record_of(1.0)
+
+    monkeypatch.setattr(running, "measure", measure)
+    monkeypatch.setattr(reproduce, "check_data", lambda entries: None)
+    with pytest.raises(
+        ValueError, match=r"^1 of 4 runs failed, first PROVIDE, seed 0: loss is not finite at steps 7;"
+    ):
+        reproduce.main(options("table3", f"--workdir={tmp_path / 'runs'}"))
+    said = capsys.readouterr()
+    assert len(re.findall(r"^  PROVIDE +\S+ +failed$", said.out, re.MULTILINE)) == 3  # one for each metric
+    assert "*simulated*" in said.out
+    assert "failed: loss is not finite at steps 7\n" in said.err
+    assert "unknown (0 of 6 pairs as in the paper, 3 too close, 3 unknown)" in said.out
+    with open(tmp_path / "runs" / "tiny-table3.csv") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["simulated"] for line in lines} == {"simulated"}
+    assert [line["ours"] for line in lines if line["row"] == "PROVIDE"] == ["", "", ""]
+    assert {
+        (line["row"], line["paper"]) for line in lines if line["metric"] == "ari" and line["seed"] == "all"
+    } == {
+        ("IODINE", "0.096"),
+        ("PROVIDE", "0.228"),
+        ("ODDN", "0.156"),
+        ("ODDN-l", "0.233"),
+    }
+
+
+def test_references_and_curves_of_figure_7(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(running, "measure", lambda entry, _: record_of(2.0 - (entry.row == "ODDN"), False))
+    monkeypatch.setattr(reproduce, "check_data", lambda entries: None)
+    reproduce.main(options("figure7", f"--workdir={tmp_path / 'runs'}", "--seeds=2"))
+    said = capsys.readouterr().out
+    assert "yes (4 of 4 pairs as in the paper)" in said and "simulated" not in said
+    assert re.search(r"^  copy of the last frame +- +3\.0+ ± 0\.10+$", said, re.MULTILINE)
+    with open(tmp_path / "runs" / "tiny-figure7.csv") as file:
+        lines = list(csv.DictReader(file))
+    curve = [line for line in lines if line["row"] == "ODDN" and line["seed"] == "all"]
+    assert [(line["metric"], float(line["ours"])) for line in curve] == [
+        ("predicted_mse", 1.5),
+        ("predicted_mse_1", 1.0),
+        ("predicted_mse_2", 2.0),
+    ]
+    assert {line["simulated"] for line in lines} == {"real"}
+
+
+def test_motion_is_0_for_frames_that_are_all_the_same():
+    video = np.random.default_rng(0).random((2, 5, 4, 4, 3))
+    assert running.motion({"video": video, "predicted": video[:, 2:]})["mean"] == 1
+    still = np.broadcast_to(video[:, 2:3], video[:, 2:].shape)
+    assert running.motion({"video": video, "predicted": still})["mean"] == 0
+
+
+def test_pictures_have_a_row_for_each_system():
+    video, predicted = np.zeros((4, 8, 8, 3)), {name: np.ones((2, 8, 8, 3)) for name in "ab"}
+    one, two = (files.draw_predictions("T", video, dict(list(predicted.items())[:n])) for n in (1, 2))
+    assert one.width == two.width and two.height > one.height
+    target = Target("T", (Row("a", "oddn"), Row("b", "iodine")), (ERROR, ERROR))
+    assert files.draw_table(target, "T", scored(a=1.0)).height > 100
+
+
+# ------------------------------------------------------------------------------------------------ killed
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None, process.output.read_text()
+        assert time.monotonic() < deadline, process.output.read_text()
+        time.sleep(0.002)
+
+
+def test_a_killed_reproduction_goes_on(start_program, run_program, data_dir, tmp_path):
+    command = ("-m", "tests.experiments.small_reproduction", "figure3", f"--data_dir={data_dir}")
+    command += (f"--workdir={tmp_path / 'runs'}",)
+    folder = tmp_path / "runs" / "tiny" / f"simulated_clevrer-{DATA_NAME}"
+    first, second = folder / "oddn" / "seed_0", folder / "srvp" / "seed_0"
+    killed = start_program(*command)
+    wait_for(second / "checkpoints" / "1", killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (second / "metrics.json").exists() and not list((tmp_path / "runs").glob("*.csv"))
+    kept = {name: (first / name).stat().st_mtime_ns for name in ("metrics.json", "predictions.npz")}
+
+    code, output = run_program(*command)
+    assert code == 0, output
+    assert f"finished: {first} holds 2 of 2 steps" in output
+    assert f"weights: checkpoint 1 in {second}" in output.replace("/checkpoints", "")
+    assert kept == {name: (first / name).stat().st_mtime_ns for name in kept}
+    with open(tmp_path / "runs" / "tiny-figure3.csv") as file:
+        lines = [line for line in csv.DictReader(file) if line["seed"] == "0"]
+    assert {(line["row"], line["metric"]) for line in lines} >= {
+        (row, metric) for row in ("ODDN", "SRVP") for metric in ("predicted_mse", "predicted_mse_6", "motion")
+    }
+    for line in lines:
+        assert line["params_sha256"] == checkpoints.digest(checkpoints.load_params(line["run"]))
+        assert np.isfinite(float(line["ours"]))
+    assert "*simulated*" in output and "Traceback" not in output
+    assert picture_size(tmp_path / "runs" / "tiny-figure3.png")[1] > 300
