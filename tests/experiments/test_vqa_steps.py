@@ -182,6 +182,15 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
         training.fit(config, tmp_path / "broken", broken, data)
 
 
+@pytest.mark.slow
+def test_four_devices_train_as_one(run_program, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "4")
+    code, output = run_program("-m", "tests.experiments.vqa_devices")
+    assert code == 0, output
+    number, difference = output.split()
+    assert number == "4" and float(difference) < 1e-5
+
+
 def test_features_are_standardized_and_padded():
     generator = np.random.default_rng(0)
     train = VideoFeatures(generator.normal(3, [2.0, 0.5, 0.0], (5, 4, 2, 3)).astype("f4"), np.arange(5))
