@@ -73,7 +73,7 @@ def main(options: argparse.Namespace) -> None:
     folder = workdir / options.budget
     entries = plan(target, budget, folder, num_seeds, options.data, options.data_dir)
     if options.dry_run:
-        print(f"{target.title}, budget {options.budget}, {numbered(range(num_seeds))}")
+        print(f"{target.title}, budget {options.budget}, {_numbered(range(num_seeds))}")
         print(costs.table(entries, options.timed_steps))
         return
     check_data(entries)
@@ -150,7 +150,7 @@ def report(
     header = [
         f"{data}, {'*simulated*' if record['simulated'] else 'real'}, {record['split']} split, "
         + (f"{record['num_clips']} clips" if "num_clips" in record else f"{record['num_videos']} videos"),
-        f"budget {budget}: {spent(entries[0])}; {numbered(seeds)}",
+        f"budget {budget}: {spent(entries[0])}; {_numbered(seeds)}",
         f"paper: {paper.LABEL}",
     ]
     facts = {
@@ -164,7 +164,7 @@ def report(
     common = {"target": name, "budget": budget, "data": data, "simulated": kind, "split": record["split"]}
     output.parent.mkdir(parents=True, exist_ok=True)
     files.write_csv(output.with_suffix(".csv"), files.csv_lines(target, results, means, facts, common))
-    title = f"{target.title}. {kind.capitalize()} data, budget {budget}, {numbered(seeds)}"
+    title = f"{target.title}. {kind.capitalize()} data, budget {budget}, {_numbered(seeds)}"
     drawing.save_png(draw(target, title, means, last, records), output.with_suffix(".png"))
     text = comparison.table(target, means, {row for row, _ in failed}, header)
     return f"{text}\n\nwritten to {output}.csv and {output}.png"
@@ -180,7 +180,7 @@ def spent(entry: Entry) -> str:
     return ", then ".join(parts)
 
 
-def numbered(seeds: Sequence[int]) -> str:
+def _numbered(seeds: Sequence[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 

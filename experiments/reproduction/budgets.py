@@ -136,16 +136,15 @@ def video_stages(row: Row, config: TrainConfig, budget: Budget, folder: pathlib.
 
 
 def answering_stage(row: Row, config: TrainConfig, budget: Budget, folder: pathlib.Path) -> Stage:
-    """The reasoner on the features of a model; it and they lie in the model's folder, whose parameters they need."""
+    """The reasoner on the features of a model; it lies in the model's folder, whose parameters it was trained with."""
     reasoner = answering_config(budget, config.data.name, config.data.data_dir, config.seed)
     reasoner = dataclasses.replace(
         reasoner,
         features=row.features,
         features_of=str(folder),
-        features_dir=str(folder / "features"),
         references=(),
+        model=dataclasses.replace(reasoner.model, predict_hidden_slots=row.hidden_slots),
     )
-    reasoner.model.predict_hidden_slots = row.hidden_slots
     return Stage(folder / f"answers-{row.features}{'-hidden_slots' * row.hidden_slots}", reasoner)
 
 

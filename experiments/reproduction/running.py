@@ -18,6 +18,7 @@ from experiments.finetune_collision import continue_pretraining
 from experiments.reproduction.budgets import Entry, Stage
 from experiments.train import fit
 from experiments.vqa.answering import train_and_evaluate
+from experiments.vqa.config import RESUMABLE_FIELDS
 
 NUM_SHOWN_CLIPS = 8  # whose predicted frames are looked at
 
@@ -64,7 +65,7 @@ def scores(stage: Stage) -> dict[str, Any]:
 
 def answers(stage: Stage) -> dict[str, Any]:
     """The scores of a reasoner, trained first where it is not."""
-    command = f"config {runs.fingerprint(stage.config)}"
+    command = f"config {runs.fingerprint(stage.config, RESUMABLE_FIELDS)}"
     finished = stage.config.num_steps in checkpoints.saved_steps(stage.folder)
     record = kept(stage.folder, command) if finished else None
     if record is None:

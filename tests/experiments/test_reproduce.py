@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipelines import build
 from experiments import checkpoints, paper, reproduce
 from experiments import config as configs
 from experiments.config import TrainConfig
+from experiments.configs import baselines
 from experiments.reproduction import budgets, comparison, computation, costs, files, running
 from experiments.reproduction.comparison import Score
 from experiments.reproduction.targets import TARGETS, Metric, Row, Target
 from experiments.vqa import config as vqa_config
+from oddn_jax.reasoning import ALOEConfig
+from tests.experiments import small_reproduction
 from tests.experiments.tiny import DATA_NAME, get_config
 
 # ------------------------------------------------------------------------------------------------ Table 4
@@ -351,11 +355,55 @@ def test_pictures_have_a_row_for_each_system():
     assert files.draw_table(target, "T", scored(a=1.0)).height > 100
 
 
+def test_a_row_of_answers_and_its_references(data_dir, tmp_path, monkeypatch, capsys):
+    """Table 1 with one tiny model, a tiny reasoner, and questions about eight videos."""
+    numbers = dict(num_train=5, num_validation=3)
+    asked = build.make_config("simulated_clevrer_qa", "quickstart", **numbers)
+    build.build("simulated_clevrer_qa", asked, data_dir, jobs=1, progress=False)
+    answering = dict(
+        videos=f"simulated_clevrer/{DATA_NAME}",
+        questions=f"simulated_clevrer_qa/{asked.name}",
+        model=ALOEConfig.preset("quickstart", num_layers=1),
+        **dict(num_steps=2, batch_size=8, num_frames=4, log_every=1, eval_every=2, save_every=2),
+    )
+    monkeypatch.setattr(baselines, "get_config", lambda variant: get_config())
+    monkeypatch.setitem(budgets.BUDGETS, "tiny", budgets.Budget(1, True, small_reproduction.STEPS, answering))
+    target = TARGETS["table1"]
+    rows = tuple(row for row in target.rows if row.name in ("MAC (V+)", "ODDN-ALOE"))
+    monkeypatch.setitem(TARGETS, "table1", target._replace(rows=rows))
+    command = options("table1", f"--data_dir={data_dir}", f"--workdir={tmp_path}")
+    reproduce.main(command)
+    said = capsys.readouterr().out
+    assert (
+        "*simulated*" in said and "2 steps of 4 clips of up to 3 frames, then 2 steps of 8 questions" in said
+    )
+    assert re.search(r"^  MAC \(V\+\) +86\.4   quoted$", said, re.MULTILINE)
+    assert re.search(r"^  executor +-   100\.0 ± 0\.0$", said, re.MULTILINE)
+    with open(tmp_path / "tiny-table1.csv") as file:
+        lines = {
+            line["row"]: line
+            for line in csv.DictReader(file)
+            if line["metric"] == "descriptive" and line["seed"] == "all"
+        }
+    assert set(lines) == {"MAC (V+)", "ODDN-ALOE", "blind", "majority", "executor"}
+    assert (lines["MAC (V+)"]["ours"], lines["MAC (V+)"]["paper"], lines["blind"]["paper"]) == (
+        "",
+        "86.4",
+        "",
+    )
+    assert int(lines["ODDN-ALOE"]["n"]) == int(lines["blind"]["n"]) > 20
+
+    # Once more: nothing is left to train or to answer.
+    monkeypatch.setattr(running, "train_and_evaluate", None)
+    reproduce.main(command)
+    assert capsys.readouterr().out == said
+
+
 # ------------------------------------------------------------------------------------------------ killed
 
 
 def wait_for(path, process):
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not path.exists():
         assert process.poll() is None, process.output.read_text()
         assert time.monotonic() < deadline, process.output.read_text()
