@@ -65,10 +65,10 @@ def quickstart() -> VQAConfig:
         features_of="quickstart",
         num_frames=10,
         frame_stride=1,
-        num_steps=1000,
+        num_steps=1200,
         batch_size=64,
         learning_rate=2e-3,
         log_every=50,
-        eval_every=200,
-        save_every=200,
+        eval_every=300,
+        save_every=300,
     )
