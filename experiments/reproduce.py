@@ -27,6 +27,7 @@ from experiments.reproduction import comparison, computation, costs, files, runn
 from experiments.reproduction.budgets import BUDGETS, Entry, Stage, plan
 from experiments.reproduction.targets import TARGETS, Target
 
+MIN_LONG_RANGE = 5  # frames of a clip; shorter ones give ODDN-l nothing that ODDN does not predict
 FAILURES = (ValueError, OSError, MemoryError, FloatingPointError, jax.errors.JaxRuntimeError)
 
 
@@ -147,12 +148,19 @@ def report(
     record = next(iter(records.values()))
     data, kind = record.get("data", record.get("questions")), "simulated" if record["simulated"] else "real"
     seeds = sorted({seed for _, seed in records})
+    config, variants = entries[0].stages[0].config, {row.variant for row in target.rows}
     header = [
         f"{data}, {'*simulated*' if record['simulated'] else 'real'}, {record['split']} split, "
         + (f"{record['num_clips']} clips" if "num_clips" in record else f"{record['num_videos']} videos"),
         f"budget {budget}: {spent(entries[0])}; {_numbered(seeds)}",
-        f"paper: {paper.LABEL}",
+        paper.LABEL
+        if any(metric.paper for metric in target.metrics)
+        else "the paper has no numbers for this",
     ]
+    if isinstance(config, TrainConfig) and longest_clip(config) < MIN_LONG_RANGE and "long_range" in variants:
+        header.append(
+            f"ODDN-l is trained as ODDN: clips of {longest_clip(config)} frames have no long range to predict"
+        )
     facts = {
         key: {
             "steps": last[key].config.num_steps,

@@ -126,7 +126,7 @@ TARGETS = {
     "figure7": Target(
         "Figure 7: error of each predicted frame",
         (ODDN, ODDN_L, NO_RELATION, PROVIDE, LINEAR, SRVP),
-        # Read off the plot: ODDN's curve is the lowest. ODDN-l is not in it.
+        # The paper only plots: taken to show that ODDN's curve is the lowest. ODDN-l is not in it.
         (_prediction(*(("ODDN", row.name) for row in (NO_RELATION, PROVIDE, LINEAR, SRVP))),),
         references=("copy of the last frame", "mean training frame"),
     ),

@@ -313,7 +313,7 @@ def test_a_failed_run_has_its_line_and_the_table_goes_on(tmp_path, monkeypatch, 
         reproduce.main(options("table3", f"--workdir={tmp_path / 'runs'}"))
     said = capsys.readouterr()
     assert len(re.findall(r"^  PROVIDE +\S+ +failed$", said.out, re.MULTILINE)) == 3  # one for each metric
-    assert "*simulated*" in said.out
+    assert "*simulated*" in said.out and "ODDN-l is trained as ODDN: clips of 3 frames" in said.out
     assert "failed: loss is not finite at steps 7\n" in said.err
     assert "unknown (0 of 6 pairs as in the paper, 3 too close, 3 unknown)" in said.out
     with open(tmp_path / "runs" / "tiny-table3.csv") as file:
