@@ -196,7 +196,8 @@ def _score(
         if num_labels <= metrics.MAX_MATCHED_LABELS:
             scores["miou"] = metrics.miou(segmentation, slot, num_labels).mean(-1)
         if seen.dynamics is not None:
-            slots = metrics.iou(segmentation, slot, num_labels), seen.dynamics
+            # As F-ARI: whose the background is does not matter, slots may share it.
+            slots = metrics.iou(segmentation, slot, num_labels, foreground_only=True), seen.dynamics
     if seen.predicted is not None:
         future = video[:, num_observed : num_observed + seen.predicted.shape[1]]
         scores |= compare("predicted_", seen.predicted, future)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# A slot stands for an object in a frame when their masks overlap by more than this share of their union. Above one half
-# no slot can stand for two objects, nor two slots for one. Source: our choice.
+# A slot stands for an object in a frame when their masks overlap by more than this share of their union, of which the
+# background is no part. Above one half no slot can stand for two objects, nor two slots for one. Source: our choice.
 MATCH_THRESHOLD = 0.5
 MIN_SAMPLES = 50  # of either half; ten for each number that is fitted. Source: our choice
 
@@ -37,8 +37,8 @@ def matched_samples(
     """Pairs the dynamics of a clip's slots with the velocities of the objects that they stand for, frame by frame.
 
     Args:
-        overlap: intersection over union of the masks of label i and slot j in each frame, f32[t i j]; label 0 is the
-            background, the others are object_id + 1.
+        overlap: intersection over union, within the foreground, of the masks of label i and slot j in each frame,
+            f32[t i j]; label 0 is the background, the others are object_id + 1.
         dynamics: of each frame but the first, f32[t-1 k d].
         object_id: i32[n], padded with -1.
         velocity: f32[t n 2], NaN where it is unknown or the object is out of view.

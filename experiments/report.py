@@ -27,6 +27,7 @@ CURVES = {
     "loss": "nats per clip",
     "mse": "squared error in [0, 1]",
     "mse_predicted": "squared error in [0, 1]",
+    "mask_entropy": "1: all slots share every pixel",
 }
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fdfdfc; --soft: #5c5c5c; --line: #d8d8d4; --card: #f3f3ef; }

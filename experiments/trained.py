@@ -10,11 +10,16 @@ from typing import Any, NamedTuple
 import oddn_jax
 from data_pipelines import build
 from experiments import checkpoints, runs
-from experiments.config import DataConfig, make_model
+from experiments.config import DataConfig, flatten, make_model
 from experiments.logs import say
 
 DEFAULT_RUN = "runs/quickstart"
 BUNDLED = "quickstart"  # taken where there is no such run
+FOLDERS = (
+    "workdir",
+    "init_from",
+    "data.data_dir",
+)  # options that say something of a machine, not of a training
 
 
 class Trained(NamedTuple):
@@ -102,8 +107,26 @@ def _of_run(run: str, step: int | None) -> Trained:
         "step": checkpoints.saved_steps(run)[-1] if step is None else step,
         "seed": config.seed,
         **{name: versions.get(name) for name in ("commit", "devices", "packages")},
+        "stages": stages(run, step),
     }
     return Trained(make_model(config), params, config.data, provenance, run)
+
+
+def stages(run: str, step: int | None = None) -> list[dict[str, Any]]:
+    """How a run's parameters came about, from the first run that they went through to this one.
+
+    Returns:
+        For each, the steps done and the options of the training, without folders of the machine. A file or a folder
+        that is no longer there to begin with is one entry, {"file": its name}.
+    """
+    config = runs.load_config(run)
+    before: list[dict[str, Any]] = []
+    if config.init_from is not None:
+        source = config.init_from
+        before = stages(source) if os.path.isdir(source) else [{"file": os.path.basename(source)}]
+    steps = checkpoints.saved_steps(run)[-1] if step is None else step
+    options = {name: value for name, value in flatten(config).items() if name not in FOLDERS}
+    return [*before, {"steps": steps, "options": options}]
 
 
 def _of_file(path: str) -> Trained:

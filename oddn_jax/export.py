@@ -29,9 +29,16 @@ from oddn_jax.video_model import VideoModel
 FORMAT = "oddn_jax"
 FORMAT_VERSION = 1
 
-# Models that can be loaded by name, each with the command that trains one like it.
-NAMED_MODELS = {"quickstart": "python -m experiments.clevrer_pretrain"}
 BUNDLED = importlib.resources.files("oddn_jax") / "bundled"
+
+
+def bundled_models() -> list[str]:
+    """The names of the models that come with this release, for `load`."""
+    return sorted(
+        file.name.removesuffix(".safetensors")
+        for file in BUNDLED.iterdir()
+        if file.name.endswith(".safetensors")
+    )
 
 
 def flatten_params(params: Mapping) -> dict[str, Any]:
@@ -181,20 +188,15 @@ def read_provenance(path: str | os.PathLike) -> dict:
 @contextlib.contextmanager
 def _find(path: str | os.PathLike) -> Iterator[Path]:
     """The file that a path or the name of a bundled model means."""
-    name, bundled = os.fspath(path), BUNDLED / f"{os.fspath(path)}.safetensors"
+    name, bundled = os.fspath(path), bundled_models()
     if Path(path).is_file():
         yield Path(path)
-    elif name in NAMED_MODELS and bundled.is_file():
-        with importlib.resources.as_file(bundled) as file:
+    elif name in bundled:
+        with importlib.resources.as_file(BUNDLED / f"{name}.safetensors") as file:
             yield file
-    elif name in NAMED_MODELS:
-        raise FileNotFoundError(
-            f"{name}: no such file, and this release bundles no weights yet for the names it knows "
-            f"({', '.join(NAMED_MODELS)}); train a model with `{NAMED_MODELS[name]}`"
-        )
     else:
         raise FileNotFoundError(
-            f"{name}: no such file, nor the name of a bundled model ({', '.join(NAMED_MODELS)})"
+            f"{name}: no such file, nor the name of a bundled model ({', '.join(bundled)})"
         )
 
 

@@ -156,14 +156,21 @@ def ari(
 
 
 def iou(
-    truth: Int[Array, "*b h w"], prediction: Int[Array, "*b h w"], num_labels: int
+    truth: Int[Array, "*b h w"],
+    prediction: Int[Array, "*b h w"],
+    num_labels: int,
+    *,
+    foreground_only: bool = False,
 ) -> Float[Array, "*b n n"]:
     """Intersection over union of each pair of labels, truth first; 0 where neither label occurs.
 
     Args:
       truth, prediction: labels from 0 to num_labels - 1.
+      foreground_only: leave out the pixels that truth calls background, which are label 0.
     """
     table = contingency(truth, prediction, num_labels)
+    if foreground_only:
+        table = table.at[..., 0, :].set(0)
     union = table.sum(-1, keepdims=True) + table.sum(-2, keepdims=True) - table
     return table / jnp.maximum(union, 1)
 

@@ -71,6 +71,8 @@ def test_a_run_becomes_files_that_say_where_they_come_from(workdir, params, run_
     for name in ("commit", "devices", "packages"):
         assert provenance[name] == versions[name]
     assert provenance["packages"]["jax"] == jax.__version__ and "metrics" not in provenance
+    (stage,) = provenance["stages"]
+    assert stage["steps"] == 3 and stage["options"]["seed"] == 7 and "workdir" not in stage["options"]
 
     latents = np.random.default_rng(0).normal(size=(2, 2, 3, 4)).astype("f4")
     rollout = jax.export.deserialize(bytearray(files[3].read_bytes())).call(latents)

@@ -51,6 +51,10 @@ def make_model_config(system: str):
         num_refinement_steps=2,
         hidden_size=8,
         convolution_channels=8,
+        kernel_gain=1.0,  # and the paper's objective
+        likelihood_variance=0.3,
+        nll_weight=100.0,
+        kl_weight=1.0,
         pair_embedding_size=8,
         pair_attention_size=8,
         pair_effect_size=8,

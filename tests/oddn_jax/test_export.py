@@ -88,15 +88,11 @@ def test_who_may_read_is_what_the_umask_says(tiny, tmp_path, umask, mode):
     assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == mode
 
 
-def test_a_name_without_weights_says_how_to_train_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "BUNDLED", tmp_path)
+def test_an_unknown_name_is_told_the_known_ones():
     for read in (oddn_jax.load, oddn_jax.read_provenance):
         with pytest.raises(FileNotFoundError) as caught:
-            read("quickstart")
-        assert str(caught.value) == (
-            "quickstart: no such file, and this release bundles no weights yet for the names it knows (quickstart); "
-            "train a model with `python -m experiments.clevrer_pretrain`"
-        )
+            read("quickstep")
+        assert str(caught.value) == "quickstep: no such file, nor the name of a bundled model (quickstart)"
 
 
 def test_bundled_names_and_files_of_the_same_name(tiny, exported, tmp_path, monkeypatch):
@@ -120,8 +116,13 @@ def test_bundled_names_and_files_of_the_same_name(tiny, exported, tmp_path, monk
         oddn_jax.load("../bundled/quickstart")  # a name is no path
 
 
-def test_the_package_has_the_folder_of_bundled_models():
-    assert (export.BUNDLED / "README.md").is_file()
+def test_the_bundled_models_are_small_and_say_where_they_come_from():
+    for name in export.bundled_models():
+        model, params = oddn_jax.load(name)
+        assert model.config.image_height == 32 and params["decoder"]
+        facts = oddn_jax.read_provenance(name)
+        assert facts["simulated"] and facts["stages"] and facts["metrics"]["fg_ari"]["n"]
+        assert (export.BUNDLED / f"{name}.safetensors").stat().st_size < 4e6
 
 
 def test_names_are_paths():

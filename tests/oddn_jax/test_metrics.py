@@ -140,6 +140,14 @@ def test_miou_by_hand():
         metrics.miou(truth, truth, 17)
 
 
+def test_iou_within_the_foreground_by_hand():
+    truth = jnp.array([[0, 0, 1], [0, 2, 2]])
+    slots = jnp.array([[1, 1, 1], [0, 1, 2]])  # slot 1: object 1, half of object 2, and background
+    assert metrics.iou(truth, slots, 3)[1, 1] == pytest.approx(1 / 4)
+    inside = metrics.iou(truth, slots, 3, foreground_only=True)
+    np.testing.assert_allclose(inside, [[0, 0, 0], [0, 1 / 2, 0], [0, 1 / 3, 1 / 2]], atol=1e-6)
+
+
 def test_slot_usage_and_mask_entropy():
     shared = jnp.full((4, 2, 2, 1), 0.25)
     assert metrics.mask_entropy(shared) == pytest.approx(1)

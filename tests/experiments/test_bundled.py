@@ -1,0 +1,56 @@
+"""The bundled model: what it scores on clips that it has not seen, and the programs without arguments."""
+
+import argparse
+
+import numpy as np
+import pytest
+
+import oddn_jax
+from data_pipelines import build
+from experiments import evaluate, trained
+
+CLIPS = 16
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    """Of the first frames of 16 validation clips, simulated."""
+    data_dir = tmp_path_factory.mktemp("data")
+    data = build.make_config("simulated_clevrer", "quickstart", num_train=8, num_validation=CLIPS)
+    build.build("simulated_clevrer", data, data_dir, progress=False)
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    options = parser.parse_args(
+        [
+            f"--data=simulated_clevrer/{data.name}",
+            f"--data_dir={data_dir}",
+            "--num_frames=4",
+            "--export=quickstart",
+        ]
+    )
+    return evaluate.score(trained.open_trained(export="quickstart"), options)["metrics"]
+
+
+def test_it_separates_objects(scores):
+    assert scores["fg_ari"]["n"] == CLIPS
+    assert scores["fg_ari"]["mean"] > 0.7
+
+
+def test_it_draws_them(scores):
+    """To a third of the error of the mean image, which is what the reference at the predicted frames amounts to."""
+    assert scores["mse"]["mean"] < np.mean(scores["mean_frame_mse"]["mean"]) / 3
+
+
+def test_the_header_states_such_scores(scores):
+    stated = oddn_jax.read_provenance("quickstart")["metrics"]
+    assert scores["fg_ari"]["mean"] == pytest.approx(stated["fg_ari"]["mean"], abs=0.1)
+    assert scores["mse"]["mean"] == pytest.approx(stated["mse"]["mean"], rel=0.3)
+
+
+@pytest.mark.slow
+def test_the_first_minute(tmp_path, start_program):
+    """Without arguments a fresh scene is simulated, taken apart and predicted by the bundled model."""
+    process = start_program("-m", "experiments.predict", f"--output={tmp_path}/out")
+    assert process.wait(timeout=600) == 0, process.output.read_text()
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"decomposition.gif", "prediction.gif", "predictions.npz"} <= written
