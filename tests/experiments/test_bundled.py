@@ -42,7 +42,7 @@ def test_it_draws_them(scores):
 
 
 def test_the_header_states_such_scores(scores):
-    stated = oddn_jax.read_provenance("quickstart")["metrics"]
+    stated = oddn_jax.read_provenance("quickstart")["metrics"]["metrics"]
     assert scores["fg_ari"]["mean"] == pytest.approx(stated["fg_ari"]["mean"], abs=0.1)
     assert scores["mse"]["mean"] == pytest.approx(stated["mse"]["mean"], rel=0.3)
 

@@ -121,7 +121,7 @@ def test_the_bundled_models_are_small_and_say_where_they_come_from():
         model, params = oddn_jax.load(name)
         assert model.config.image_height == 32 and params["decoder"]
         facts = oddn_jax.read_provenance(name)
-        assert facts["simulated"] and facts["stages"] and facts["metrics"]["fg_ari"]["n"]
+        assert facts["simulated"] and facts["stages"] and facts["metrics"]["metrics"]["fg_ari"]["n"]
         assert (export.BUNDLED / f"{name}.safetensors").stat().st_size < 4e6
 
 
