@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -89,17 +90,17 @@ def model_functions(config: TrainConfig, names: Sequence[str] = FUNCTIONS) -> di
         options = dict(num_predicted=NUM_PREDICTED, num_observed=context.shape[1])
         return model.look(params, context, keys, **options).predicted
 
-    measured = {}
+    measured, options = {}, oddn_jax.compiler_options(config.model)
     if "infer" in names:
-        measured["infer"] = compile_function(infer, params, video)
+        measured["infer"] = compile_function(infer, params, video, options=options)
     if "training step" in names:
         step = steps.make_train_step(config, optimizer, mesh)
         measured["training step"] = compile_function(step, state, video, example_id, carries_state=True)
     if "rollout" in names and isinstance(model, oddn_jax.ODDN | oddn_jax.baselines.IODINELinear):
         latents = jnp.zeros((config.batch_size, 2, config.model.num_slots, config.model.latent_size))
-        measured["rollout"] = compile_function(rollout, params, latents)
+        measured["rollout"] = compile_function(rollout, params, latents, options=options)
     elif "rollout" in names and jax.eval_shape(predict, params, video[:, :2]) is not None:
-        measured["rollout"] = compile_function(predict, params, video[:, :2])
+        measured["rollout"] = compile_function(predict, params, video[:, :2], options=options)
     return measured
 
 
@@ -109,7 +110,7 @@ def ceiling_functions(config: TrainConfig) -> dict[str, Measured]:
     count = config.batch_size * config.curriculum[-1][1] * getattr(model, "num_slots", 1)
     height, width = model.image_height, model.image_width
     channels = getattr(model, "convolution_channels", 64)
-    measured = {}
+    measured, options = {}, oddn_jax.compiler_options(model)
     for layout in ("NHWC", "NCHW"):
         sizes = dict(N=count, H=height, W=width, C=channels)
         x = jnp.ones([sizes[axis] for axis in layout], model.compute_dtype)
@@ -125,19 +126,26 @@ def ceiling_functions(config: TrainConfig) -> dict[str, Measured]:
             y, pull_back = jax.vjp(convolve, x, kernel)
             return y, pull_back(y)
 
-        measured[layout] = compile_function(both_ways, x, kernel)
+        measured[layout] = compile_function(both_ways, x, kernel, options=options)
     return measured
 
 
-def compile_function(function: Callable, *inputs: Any, carries_state: bool = False) -> Measured:
+def compile_function(
+    function: Callable,
+    *inputs: Any,
+    carries_state: bool = False,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Measured:
     """Compiles a function for its inputs, and runs it once.
 
     Args:
+        function: compiled with `options`, unless it comes out of `jax.jit`.
         carries_state: the first input is consumed, and the first output takes its place in the next call.
     """
     gflop = count_flops(function, *inputs) / 1e9
     began = time.perf_counter()
-    compiled = (function if hasattr(function, "lower") else jax.jit(function)).lower(*inputs).compile()
+    jitted = function if hasattr(function, "lower") else jax.jit(function, compiler_options=dict(options))
+    compiled = jitted.lower(*inputs).compile()
     seconds = time.perf_counter() - began
     inputs = list(inputs)
 

@@ -11,8 +11,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+import oddn_jax
 from experiments.config import TrainConfig, make_model
-from oddn_jax.backbone import average_pixels
+from oddn_jax.layers import average_pixels
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
 
@@ -101,7 +102,9 @@ def make_train_step(
         params = {**optax.apply_updates(state.params, updates), **collections}
         return TrainState(state.step + 1, params, opt_state), metrics
 
-    return jax.jit(_on_devices(step, mesh), donate_argnums=0)
+    return jax.jit(
+        _on_devices(step, mesh), donate_argnums=0, compiler_options=oddn_jax.compiler_options(config.model)
+    )
 
 
 def make_eval_step(config: TrainConfig, mesh: Mesh) -> Callable:
@@ -113,7 +116,7 @@ def make_eval_step(config: TrainConfig, mesh: Mesh) -> Callable:
     def step(params, video, example_id):
         return jax.lax.pmean(compute_losses(config, params, video, jax.random.key(0), example_id), "data")
 
-    return jax.jit(_on_devices(step, mesh))
+    return jax.jit(_on_devices(step, mesh), compiler_options=oddn_jax.compiler_options(config.model))
 
 
 def _on_devices(step: Callable, mesh: Mesh) -> Callable:

@@ -11,6 +11,7 @@ p prediction; `*b` any leading axes. Videos are [b t h w 3] with pixels in [0, 1
 """
 
 from oddn_jax import baselines, distributions, losses, metrics, reasoning
+from oddn_jax.compilation import compiler_options
 from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded
 from oddn_jax.distributions import Posterior
@@ -41,6 +42,7 @@ __all__ = [
     "VideoModel",
     "__version__",
     "baselines",
+    "compiler_options",
     "distributions",
     "find_model",
     "load",

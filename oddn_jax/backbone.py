@@ -18,7 +18,7 @@ from oddn_jax.inference import Inference, iterative_inference
 from oddn_jax.layers import uniform_init
 from oddn_jax.losses import Losses
 from oddn_jax.metrics import training_diagnostics
-from oddn_jax.refinement import NUM_IMAGE_CHANNELS, POOL, RefinementInputs, RefinementNetwork
+from oddn_jax.refinement import POOL, RefinementNetwork, empty_inputs
 from oddn_jax.video_model import Seen, VideoModel
 
 
@@ -176,13 +176,10 @@ class Backbone(VideoModel):
         The usual `model.init(key, video, key)` gives the same parameters, after tracing the whole model.
         """
         config = self.config
-        height, width, latent_size = config.image_height, config.image_width, config.latent_size
-        self.decoder(jnp.zeros((1, latent_size)))
-        channels = NUM_IMAGE_CHANNELS
+        self.decoder(jnp.zeros((1, config.latent_size)))
         if config.features != "none":
-            channels += self.features(jnp.zeros((1, height, width, 3))).shape[-1]
-        inputs = RefinementInputs(jnp.zeros((1, height, width, channels)), jnp.zeros((1, 4 * latent_size)))
-        self.refinement(inputs, self.refinement.initial_state((1,), jnp.float32))
+            self.features(jnp.zeros((1, config.image_height, config.image_width, 3)))
+        self.refinement(empty_inputs(config), self.refinement.initial_state((1, 1), jnp.float32))
 
     @nn.nowrap
     def draw_noise(self, keys: Key[Array, " b"], num_frames: int) -> Float[Array, "r b t k l"]:
@@ -222,13 +219,6 @@ class Backbone(VideoModel):
         observed = inferred.latents[:, :num_observed]
         future = apply(observed, num_steps=num_predicted, method="rollout").decoded
         return seen._replace(predicted=future.reconstruction, predicted_masks=future.slot_masks)
-
-
-def average_pixels(video: Float[Array, "*b h w 3"], factor: int) -> Float[Array, "*b y x 3"]:
-    """Averages `factor` x `factor` pixels into one."""
-    *lead, height, width, colours = video.shape
-    blocks = video.reshape(*lead, height // factor, factor, width // factor, factor, colours)
-    return blocks.mean((-4, -2))
 
 
 def as_function(module: nn.Module) -> Callable:

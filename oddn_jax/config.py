@@ -6,6 +6,8 @@ count is the paper's Table 4), or "our choice" where neither settles a question.
 
 import dataclasses
 
+NUM_FEATURES = 16  # channels of the image features, unless there are none
+
 # The values that string fields accept.
 CHOICES = {
     "features": ("none", "random", "imagenet"),

@@ -12,11 +12,9 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from oddn_jax.config import ODDNConfig
+from oddn_jax.config import NUM_FEATURES, ODDNConfig
 from oddn_jax.layers import Convolution
 from oddn_jax.squeezenet_weights import imagenet_weights
-
-NUM_FEATURES = 16
 
 
 def resize_for_squeezenet(video: Float[Array, "n h w 3"]) -> Float[Array, "n H W 3"]:

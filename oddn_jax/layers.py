@@ -82,6 +82,16 @@ def convolve(
     )
 
 
+def average_pixels(x: Float[Array, "*b h w c"], factor: int) -> Float[Array, "*b y x c"]:
+    """Averages `factor` x `factor` pixels, which divide the picture, into one.
+
+    Not `nn.avg_pool`, which XLA:CPU differentiates by going through every pixel of every window again.
+    """
+    *lead, height, width, channels = x.shape
+    blocks = x.reshape(*lead, height // factor, factor, width // factor, factor, channels)
+    return blocks.mean((-4, -2))
+
+
 def normalize(x: Float[Array, "..."], num_axes: int) -> Float[Array, "..."]:
     """Zero mean and unit variance over the last `num_axes` axes, without parameters (eps 1e-5, population variance)."""
     axes = tuple(range(-num_axes, 0))

@@ -1,6 +1,5 @@
 """RefinementNetwork: from what the decoder did wrong to a better posterior, and the inputs it looks at."""
 
-import itertools
 from typing import NamedTuple
 
 import jax
@@ -8,14 +7,26 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from oddn_jax.config import ODDNConfig
+from oddn_jax.config import NUM_FEATURES, ODDNConfig
 from oddn_jax.distributions import Posterior
-from oddn_jax.layers import Convolution, coordinate_channels, dense, normalize, uniform_init
+from oddn_jax.layers import (
+    Convolution,
+    add_bias,
+    average_pixels,
+    convolve,
+    coordinate_channels,
+    dense,
+    kernel_init,
+    normalize,
+    uniform_init,
+)
 
 NUM_CONVOLUTIONS = 4
 POOL = 4  # window and stride of the average pooling
-# 3 image, 3 slot_rgb, 1 mask, 1 mask logit, 3 + 1 gradients, 1 slot posterior, 1 log-likelihood, 2 coordinates
-NUM_IMAGE_CHANNELS = 16
+NUM_FRAME_CHANNELS = 6  # 3 image, 1 log-likelihood, 2 coordinates; then the features
+NUM_SLOT_CHANNELS = (
+    10  # 3 slot_rgb, 1 mask, 1 mask logit, 3 + 1 gradients, 1 slot posterior; behind the image's
+)
 
 
 class RefinementState(NamedTuple):
@@ -26,10 +37,21 @@ class RefinementState(NamedTuple):
 
 
 class RefinementInputs(NamedTuple):
-    """What the refinement network sees of one step."""
+    """What the refinement network sees of one step.
 
-    image: Float[Array, "*b k h w c"]
+    The channels that all slots of a frame have in common are kept once: no slot has its own copy.
+    """
+
+    frame: Float[Array, "*b h w f"]
+    slots: Float[Array, "*b k h w s"]
     vector: Float[Array, "*b k v"]
+
+    @property
+    def image(self) -> Float[Array, "*b k h w c"]:
+        """All channels of each slot, in the order of the backbone's code and of the first kernel's inputs."""
+        shape = (*self.slots.shape[:-1], self.frame.shape[-1])
+        frame = jnp.broadcast_to(self.frame[..., None, :, :, :], shape)
+        return jnp.concatenate([frame[..., :3], self.slots, frame[..., 3:]], -1)
 
 
 def refinement_inputs(
@@ -53,31 +75,70 @@ def refinement_inputs(
 
     Source: the backbone's code, in its channel order; the paper names only a part of them (3.1).
     """
-    height, width, num_slots = *image.shape[-3:-1], slot_rgb.shape[-4]
-
-    def for_each_slot(x):
-        return jnp.broadcast_to(x[..., None, :, :, :], (*x.shape[:-3], num_slots, *x.shape[-3:]))
-
     constant = jax.lax.stop_gradient
     log_likelihood_map = log_likelihood.sum(-1, keepdims=True)
-    coordinates = jnp.broadcast_to(
-        coordinate_channels(height, width).astype(image.dtype), (*image.shape[:-1], 2)
-    )
-    channels = [
-        for_each_slot(image),
+    coordinates = coordinate_channels(*image.shape[-3:-1]).astype(image.dtype)
+    frame = [
+        image,
+        constant(normalize(log_likelihood_map, 3)),
+        jnp.broadcast_to(coordinates, (*image.shape[:-1], 2)),
+    ]
+    if features is not None:
+        frame.append(features)
+    slots = [
         slot_rgb,
         slot_masks,
         slot_mask_logits,
         constant(normalize(rgb_gradient, 3)),
         constant(normalize(mask_gradient, 3)),
         jax.nn.softmax(likelihoods.prod(-1, keepdims=True), axis=-4),
-        for_each_slot(constant(normalize(log_likelihood_map, 3))),
-        for_each_slot(coordinates),
     ]
-    if features is not None:
-        channels.append(for_each_slot(features))
     gradient = constant(normalize(jnp.concatenate(posterior_gradient, -1), 1))
-    return RefinementInputs(jnp.concatenate(channels, -1), jnp.concatenate([*posterior, gradient], -1))
+    vector = jnp.concatenate([*posterior, gradient], -1)
+    return RefinementInputs(jnp.concatenate(frame, -1), jnp.concatenate(slots, -1), vector)
+
+
+def empty_inputs(config: ODDNConfig) -> RefinementInputs:
+    """Zeros for one frame with one slot, to make parameters with."""
+    height, width = config.image_height, config.image_width
+    return RefinementInputs(
+        jnp.zeros((1, height, width, _num_frame_channels(config))),
+        jnp.zeros((1, 1, height, width, NUM_SLOT_CHANNELS)),
+        jnp.zeros((1, 1, 4 * config.latent_size)),
+    )
+
+
+def _num_frame_channels(config: ODDNConfig) -> int:
+    return NUM_FRAME_CHANNELS + (0 if config.features == "none" else NUM_FEATURES)
+
+
+class InputConvolution(nn.Module):
+    """A 3x3 convolution over `RefinementInputs.image`, of which the frame's channels are convolved once for all slots.
+
+    Parameters and result are those of a convolution of all channels of each slot (our choice).
+    """
+
+    inputs: int
+    outputs: int
+    dtype: str
+    gain: float
+
+    @nn.compact
+    def __call__(
+        self, frame: Float[Array, "*b h w f"], slots: Float[Array, "*b k h w s"]
+    ) -> Float[Array, "*b k h w o"]:
+        """Returns the convolved pictures of each slot."""
+        kernel = self.param("kernel", kernel_init(self.gain), (3, 3, self.inputs, self.outputs))
+        bias = self.param("bias", uniform_init((9 * self.inputs) ** -0.5), (self.outputs,))
+        first, of_slots, last = jnp.split(kernel, (3, 3 + NUM_SLOT_CHANNELS), axis=2)
+
+        def convolved(x, kernel):
+            x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+            y = convolve(x.reshape(-1, *x.shape[-3:]), kernel)
+            return y.reshape(*x.shape[:-1], self.outputs)
+
+        once = add_bias(convolved(frame, jnp.concatenate([first, last], 2)), bias)
+        return convolved(slots, of_slots) + once[..., None, :, :, :]
 
 
 class LSTMCell(nn.Module):
@@ -110,17 +171,18 @@ class RefinementNetwork(nn.Module):
     """
 
     config: ODDNConfig
+    lstm_type = LSTMCell
 
     def setup(self):
         config = self.config
-        num_features = 0 if config.features == "none" else 16
         channels, hidden = config.convolution_channels, config.hidden_size
-        sizes = [NUM_IMAGE_CHANNELS + num_features] + [channels] * NUM_CONVOLUTIONS
         options = {"dtype": config.compute_dtype, "gain": config.kernel_gain}
-        self.conv = [Convolution(i, o, **options) for i, o in itertools.pairwise(sizes)]
+        first = InputConvolution(_num_frame_channels(config) + NUM_SLOT_CHANNELS, channels, **options)
+        others = [Convolution(channels, channels, **options) for _ in range(NUM_CONVOLUTIONS - 1)]
+        self.conv = [first, *others]
         pooled = (config.image_height // POOL) * (config.image_width // POOL) * channels
         self.code = dense(pooled, hidden, **options)
-        self.lstm = LSTMCell(4 * config.latent_size + hidden, hidden, config.compute_dtype)
+        self.lstm = self.lstm_type(4 * config.latent_size + hidden, hidden, config.compute_dtype)
         self.delta = dense(hidden, 2 * config.latent_size, dtype=config.compute_dtype)
 
     def initial_state(self, batch_shape: tuple[int, ...], dtype: jax.typing.DTypeLike) -> RefinementState:
@@ -130,13 +192,12 @@ class RefinementNetwork(nn.Module):
 
     def __call__(self, inputs: RefinementInputs, state: RefinementState) -> tuple[Posterior, RefinementState]:
         """Returns the change of the posterior's mean and log-variance, and the LSTM's next state."""
-        x = inputs.image
+        x = jax.nn.elu(self.conv[0](inputs.frame, inputs.slots))
         lead = x.shape[:-3]
         x = x.reshape(-1, *x.shape[-3:])
-        for conv in self.conv:
+        for conv in self.conv[1:]:
             x = jax.nn.elu(conv(x))
-        x = nn.avg_pool(x, (POOL, POOL), (POOL, POOL))
-        code = jax.nn.elu(self.code(x.reshape(*lead, -1)))
+        code = jax.nn.elu(self.code(average_pixels(x, POOL).reshape(*lead, -1)))
         state = self.lstm(jnp.concatenate([inputs.vector, code.astype(inputs.vector.dtype)], -1), state)
         delta = self.delta(state.hidden).astype(inputs.vector.dtype)
         return Posterior(*jnp.split(delta, 2, -1)), state

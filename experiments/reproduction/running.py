@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import oddn_jax
 from data_pipelines import loaders
 from experiments import checkpoints, datasets, evaluate, evaluation, runs, trained
 from experiments.config import TrainConfig
@@ -120,7 +121,8 @@ def predictions(stage: Stage) -> dict[str, np.ndarray]:
     )
     with contextlib.closing(batches):
         batch = next(batches)
-    look = jax.jit(evaluation.look_of(model, num_frames - observed))
+    options = oddn_jax.compiler_options(model.config)
+    look = jax.jit(evaluation.look_of(model, num_frames - observed), compiler_options=options)
     seen = look(found.params, batch["video"], batch["example_id"].astype(np.uint32))
     held = {"video": batch["video"], "predicted": np.asarray(seen.predicted)}
     temporary = path.with_suffix(".partial")

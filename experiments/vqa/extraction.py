@@ -6,6 +6,7 @@ more, anybody reads them, and equal arrays are equal bytes. A shard appears when
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -26,7 +27,7 @@ from experiments import checkpoints, datasets, runs
 from experiments.config import DataConfig
 from experiments.logs import say
 from experiments.trained import Trained
-from oddn_jax import VideoModel
+from oddn_jax import VideoModel, compiler_options
 from oddn_jax.models import model_name
 
 FORMAT = 1
@@ -118,7 +119,7 @@ def make_look(model: VideoModel, gap: int) -> Callable[[Any, np.ndarray, int], A
     be asked in this way.
     """
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compiler_options(model.config))
     def look(params, video, key):
         seen = model.look(params, video[None] / np.float32(255), key[None])
         return {"latents": seen.latents, "dynamics": seen.dynamics}

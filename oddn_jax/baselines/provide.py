@@ -21,7 +21,7 @@ from oddn_jax.distributions import sample
 from oddn_jax.inference import Inference, scan_unroll
 from oddn_jax.losses import Losses, iteration_weights
 from oddn_jax.metrics import training_diagnostics
-from oddn_jax.refinement import NUM_IMAGE_CHANNELS, RefinementInputs
+from oddn_jax.refinement import empty_inputs
 from oddn_jax.video_model import Seen
 
 
@@ -185,16 +185,13 @@ class PROVIDE(Backbone):
     def initialize_parameters(self) -> None:
         """Runs each submodule once on zeros: `model.init(key, method="initialize_parameters")` needs no video."""
         config = self.config
-        height, width = config.image_height, config.image_width
         latents, hidden = jnp.zeros((1, config.latent_size)), jnp.zeros((1, config.hidden_size))
         self.decoder(latents, hidden)
         self.prior(hidden)
-        channels = NUM_IMAGE_CHANNELS
         if config.features != "none":
-            channels += self.features(jnp.zeros((1, height, width, 3))).shape[-1]
-        vector = jnp.zeros((1, 4 * config.latent_size))
-        state = self.refinement.initial_state((1,), jnp.float32)
-        self.refinement(RefinementInputs(jnp.zeros((1, height, width, channels)), vector), state, state)
+            self.features(jnp.zeros((1, config.image_height, config.image_width, 3)))
+        state = self.refinement.initial_state((1, 1), jnp.float32)
+        self.refinement(empty_inputs(config), state, state)
 
     def _networks(self) -> Networks:
         features = as_function(self.features) if self.config.features != "none" else None

@@ -1,7 +1,5 @@
 """What PROVIDE adds to the backbone's networks so that they remember the frames before: memory, prior, decoder."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,17 +8,8 @@ from jaxtyping import Array, Float
 from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import SpatialBroadcastDecoder
 from oddn_jax.distributions import Posterior
-from oddn_jax.layers import Convolution, dense
-from oddn_jax.refinement import (
-    NUM_CONVOLUTIONS,
-    NUM_IMAGE_CHANNELS,
-    POOL,
-    RefinementInputs,
-    RefinementNetwork,
-    RefinementState,
-)
-
-NUM_FEATURES = 16
+from oddn_jax.layers import dense
+from oddn_jax.refinement import RefinementInputs, RefinementNetwork, RefinementState
 
 
 class LSTM2DCell(nn.Module):
@@ -63,16 +52,7 @@ class TemporalRefinementNetwork(RefinementNetwork):
     Source: PROVIDE's code.
     """
 
-    def setup(self):
-        config, dtype = self.config, self.config.compute_dtype
-        channels, hidden = config.convolution_channels, config.hidden_size
-        num_features = 0 if config.features == "none" else NUM_FEATURES
-        sizes = [NUM_IMAGE_CHANNELS + num_features] + [channels] * NUM_CONVOLUTIONS
-        self.conv = [Convolution(i, o, dtype=dtype) for i, o in itertools.pairwise(sizes)]
-        pooled = (config.image_height // POOL) * (config.image_width // POOL) * channels
-        self.code = dense(pooled, hidden, dtype=dtype)
-        self.lstm = LSTM2DCell(4 * config.latent_size + hidden, hidden, dtype)
-        self.delta = dense(hidden, 2 * config.latent_size, dtype=dtype)
+    lstm_type = LSTM2DCell
 
     def __call__(
         self, inputs: RefinementInputs, state: RefinementState, memory: RefinementState

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from oddn_jax import ODDN, ODDNConfig
-from oddn_jax.backbone import average_pixels
 from oddn_jax.baselines import SRVP, SRVPConfig
+from oddn_jax.layers import average_pixels
 from oddn_jax.refinement import POOL
 
 CONFIG = ODDNConfig.preset(

@@ -6,8 +6,10 @@ import numpy as np
 
 from oddn_jax import ODDNConfig
 from oddn_jax.baselines import IODINE
+from oddn_jax.config import NUM_FEATURES
 from oddn_jax.export import flatten_params
-from oddn_jax.refinement import NUM_IMAGE_CHANNELS
+from oddn_jax.layers import Convolution
+from oddn_jax.refinement import NUM_FRAME_CHANNELS, NUM_SLOT_CHANNELS, InputConvolution, RefinementInputs
 
 
 def initial(gain):
@@ -29,7 +31,11 @@ def test_the_gain_scales_exactly_the_kernels_in_front_of_an_activation():
 
 def test_the_quickstarts_gain_carries_a_signal_through_the_refinement_network():
     """With PyTorch's own spread the picture's share shrinks about threefold in each layer."""
-    picture = np.random.default_rng(0).normal(size=(8, 32, 32, NUM_IMAGE_CHANNELS)).astype(np.float32)
+    picture = (
+        np.random.default_rng(0)
+        .normal(size=(8, 32, 32, NUM_FRAME_CHANNELS + NUM_SLOT_CHANNELS))
+        .astype(np.float32)
+    )
 
     def spread(gain):
         x, params = picture, initial(gain)
@@ -44,3 +50,20 @@ def test_the_quickstarts_gain_carries_a_signal_through_the_refinement_network():
 
     assert spread(1.0) < 0.1
     assert 0.5 < spread(2.2) < 2
+
+
+def test_channels_that_all_slots_share_are_convolved_once_and_come_out_the_same():
+    random = np.random.default_rng(0)
+    frame, slots = (
+        random.normal(size=(2, *one, 8, 12, c)).astype(np.float32) for one, c in (((), 22), ((3,), 10))
+    )
+    inputs = RefinementInputs(jnp.asarray(frame), jnp.asarray(slots), jnp.zeros((2, 3, 4)))
+    assert inputs.image.shape == (2, 3, 8, 12, NUM_FRAME_CHANNELS + NUM_SLOT_CHANNELS + NUM_FEATURES)
+    np.testing.assert_array_equal(inputs.image[:, 1, ..., 3:13], slots[:, 1])
+    np.testing.assert_array_equal(inputs.image[:, 1, ..., 13:], frame[..., 3:])
+    usual = Convolution(32, 5)
+    params = usual.init(jax.random.key(0), jnp.zeros((1, 8, 12, 32)))
+    expected = usual.apply(params, inputs.image.reshape(6, 8, 12, 32)).reshape(2, 3, 8, 12, 5)
+    shared = InputConvolution(32, 5, "float32", 1.0)
+    jax.tree.map(np.testing.assert_array_equal, shared.init(jax.random.key(0), *inputs[:2]), params)
+    np.testing.assert_allclose(shared.apply(params, *inputs[:2]), expected, rtol=1e-4, atol=1e-5)

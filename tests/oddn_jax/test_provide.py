@@ -134,12 +134,11 @@ def look(frame, rgb, logits, posterior, gradients, variance):
     """What the refinement network sees of one clip's frame, given the gradients by rgb, masks and posterior."""
     masks, likelihoods = compose(rgb, logits).slot_masks, pixel_likelihoods(frame, rgb, variance)
     log_likelihood = jnp.log((masks * likelihoods).sum(0)).sum(-1, keepdims=True)
-    tiled = [frame, normalize(log_likelihood, 3), coordinate_channels(*frame.shape[:2])]
-    tiled = [jnp.broadcast_to(x, (len(rgb), *x.shape)) for x in tiled]
-    image = [tiled[0], rgb, masks, logits, *(normalize(gradient, 3) for gradient in gradients[:2])]
-    image += [jax.nn.softmax(likelihoods.prod(-1, keepdims=True), 0), *tiled[1:]]
+    common = [frame, normalize(log_likelihood, 3), coordinate_channels(*frame.shape[:2])]
+    slots = [rgb, masks, logits, *(normalize(gradient, 3) for gradient in gradients[:2])]
+    slots += [jax.nn.softmax(likelihoods.prod(-1, keepdims=True), 0)]
     vector = [posterior, normalize(gradients[2], 1)]
-    return RefinementInputs(jnp.concatenate(image, -1), jnp.concatenate(vector, -1))
+    return RefinementInputs(*(jnp.concatenate(channels, -1) for channels in (common, slots, vector)))
 
 
 def written_out(model, variables, video, noise):
