@@ -39,6 +39,10 @@ class TrainConfig:
     seed: int = 0  # initial parameters, noise, order of the data
     init_from: str | None = None  # start from the parameters of this run folder or .safetensors file
 
+    # Groups of parameters that stay as they were: "decoder", "refinement", "initial_posterior" leaves the dynamics to
+    # learn from slots that no longer move (our choice).
+    frozen: tuple = ()
+
     num_steps: int = 100_000
     batch_size: int = 12  # clips per step, over all devices
     # (until this share of the steps, this many frames per clip), in order; the last share is 1.
@@ -72,7 +76,14 @@ RESUMABLE_FIELDS = frozenset(
 
 
 # Options that older runs do not have, with the value that says what those did.
-LATER_OPTIONS = {"system": "ODDN", "optimizer": "adam", "model.kernel_gain": 1.0, "resolutions": ((1.0, 1),)}
+LATER_OPTIONS = {
+    "system": "ODDN",
+    "optimizer": "adam",
+    "frozen": (),
+    "model.kernel_gain": 1.0,
+    "model.prediction_latents": "sample",
+    "resolutions": ((1.0, 1),),
+}
 
 
 def model_class(system: str) -> type[VideoModel]:

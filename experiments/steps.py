@@ -83,6 +83,9 @@ def make_train_step(
         model, coarsen = model.coarser(coarseness)
 
     def step(state, video, example_id):
+        if unknown := set(config.frozen) - set(state.params):
+            known = ", ".join(sorted(state.params))
+            raise ValueError(f"config.frozen: no parameters {', '.join(sorted(unknown))}; there are {known}")
         _, key = jax.random.split(jax.random.key(config.seed))
         key = jax.random.fold_in(key, state.step)
 
@@ -90,6 +93,7 @@ def make_train_step(
 
         def loss(params):
             keys = clip_keys(key, example_id)
+            params = params | {name: jax.lax.stop_gradient(params[name]) for name in config.frozen}
             metrics, collections = model.loss(coarsen(params), video, keys, axis_name="data")
             return metrics["loss"], (metrics, collections)
 

@@ -166,6 +166,11 @@ class Backbone(VideoModel):
 
         return self.clone(config=coarse), coarsen
 
+    @nn.nowrap
+    def observed_latents(self, inference: Inference) -> Float[Array, "*b k l"]:
+        """The latents from which training predicts, by `prediction_latents`."""
+        return inference.posterior.mean if self.config.prediction_latents == "mean" else inference.latents
+
     def decode(self, latents: Float[Array, "*b k l"]) -> Decoded:
         """Decodes slots into their pictures, their masks, and the picture they make together."""
         return compose(*self.decoder(latents))

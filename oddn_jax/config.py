@@ -14,6 +14,7 @@ CHOICES = {
     "gradient_scale": ("per_sample", "per_batch"),
     "iteration_weights": ("linear", "uniform", "last"),
     "rollout_mode": ("redistill", "carry"),
+    "prediction_latents": ("sample", "mean"),
     "ffn_activation": ("relu", "elu", "tanh"),
     "pair_embedding_activation": ("relu", "elu", "tanh"),
     "pair_attention_activation": ("relu", "elu", "tanh"),
@@ -96,6 +97,9 @@ class ODDNConfig:
     student_forcing_depth: int = 2  # steps predicted from every observed pair in training; 1 switches it off
     long_range_steps: int = 0  # ODDN-l (Table 3): 6, an additional rollout from the first two frames
     prediction_weight: float = 1.0
+    # What predictions start from in training: the posterior's "sample", or its "mean", as at test time. Latents that
+    # are not in use are pure noise in a sample, in which the distiller drowns (our choice; training diary).
+    prediction_latents: str = "sample"
     nll_weight_on_prediction: bool = True  # beta also multiplies the prediction loss; the author's later code
 
     # Test time.

@@ -169,7 +169,7 @@ class ODDN(Backbone):
         config = self.config
         num_frames = video.shape[1]
         inference = self.infer(video, key, noise=noise)
-        latents = inference.latents
+        latents = self.observed_latents(inference)
         distillation = self.distill(latents)
         interaction = self.interact(distillation.dynamics[:, :-1], latents[:, 1:-1])
 

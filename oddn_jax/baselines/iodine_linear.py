@@ -167,7 +167,8 @@ class IODINELinear(Backbone):
         if self.is_initializing():
             self.initialize_parameters()
         inference = self.infer(video, key, noise=noise)
-        previous, current = inference.latents[:, :-2], inference.latents[:, 1:-1]
+        latents = self.observed_latents(inference)
+        previous, current = latents[:, :-2], latents[:, 1:-1]
         predicted, target, depth = [], [], []
         for step in range(1, min(config.student_forcing_depth, num_frames - 2) + 1):
             # One start less with each step: its last prediction would lie behind the clip.
@@ -178,7 +179,7 @@ class IODINELinear(Backbone):
             previous, current = previous[:, :-1], current[:, :-1]
         if config.long_range_steps:
             steps = min(config.long_range_steps, num_frames - 2)
-            predicted.append(self._roll_latents(inference.latents[:, 0], inference.latents[:, 1], steps))
+            predicted.append(self._roll_latents(latents[:, 0], latents[:, 1], steps))
             target += range(2, 2 + steps)
             depth += range(1, 1 + steps)
         prediction = score_predictions(

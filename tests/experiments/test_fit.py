@@ -143,6 +143,18 @@ def test_weights_of_another_run(finished, config, tmp_path, capsys, form):
         train.read_params(config.init_from, shapes)
 
 
+def test_frozen_parameters_stay_and_the_others_learn(finished, config, tmp_path):
+    config.init_from, config.num_steps = str(finished[0]), 2
+    config.frozen = ("decoder", "refinement", "initial_posterior")
+    before = checkpoints.load_params(finished[0])
+    after = jax.device_get(train.fit(config, tmp_path / "run").params)
+    changed = {name for name in before if checkpoints.digest(before[name]) != checkpoints.digest(after[name])}
+    assert changed == set(before) - set(config.frozen) and "distiller" in changed
+    config.frozen = ("encoder",)
+    with pytest.raises(ValueError, match=r"^config.frozen: no parameters encoder; there are decoder, distiller"):
+        train.fit(config, tmp_path / "other")
+
+
 def test_the_reader_follows_the_curriculum_and_the_step(config):
     config.num_steps, config.curriculum = 4, ((0.5, 3), (1.0, 5))
     path = build.dataset_path(config.data.name, config.data.config, config.data.data_dir)

@@ -283,12 +283,13 @@ def test_which_frames_training_predicts(tiny, video, changes, expected):
     assert list(zip(target.tolist(), depth.tolist())) == expected
 
 
-@pytest.mark.parametrize("mode", ["redistill", "carry"])
-def test_training_predictions_are_rollouts(tiny, video, mode):
+@pytest.mark.parametrize(("mode", "start_from"), [("redistill", "sample"), ("carry", "mean")])
+def test_training_predictions_are_rollouts(tiny, video, mode, start_from):
     """The s-th step of student forcing from pair n equals the s-th frame of the rollout from that pair."""
     changes = {"student_forcing_depth": 3, "long_range_steps": 3, "rollout_mode": mode}
-    model, outputs = predictions(tiny, video, **changes)
-    latents, prediction = outputs.inference.latents, outputs.prediction
+    model, outputs = predictions(tiny, video, **changes, prediction_latents=start_from)
+    inference, prediction = outputs.inference, outputs.prediction
+    latents = inference.latents if start_from == "sample" else inference.posterior.mean
     for index, (target, depth) in enumerate(zip(prediction.target.tolist(), prediction.depth.tolist())):
         start = target - depth
         rollout = model.apply(tiny[1], latents[:, start - 1 : start + 1], num_steps=depth, method="rollout")
