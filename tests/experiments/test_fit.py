@@ -151,7 +151,9 @@ def test_frozen_parameters_stay_and_the_others_learn(finished, config, tmp_path)
     changed = {name for name in before if checkpoints.digest(before[name]) != checkpoints.digest(after[name])}
     assert changed == set(before) - set(config.frozen) and "distiller" in changed
     config.frozen = ("encoder",)
-    with pytest.raises(ValueError, match=r"^config.frozen: no parameters encoder; there are decoder, distiller"):
+    with pytest.raises(
+        ValueError, match=r"^config.frozen: no parameters encoder; there are decoder, distiller"
+    ):
         train.fit(config, tmp_path / "other")
 
 

@@ -10,7 +10,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import scipy.signal
 import scipy.special
@@ -286,47 +285,3 @@ def test_wrong_frames_are_refused(tiny, clips):
         model.apply(variables, clips[..., :8, :], jax.random.key(0))
     with pytest.raises(ValueError, match="either a key or noise"):
         model.apply(variables, clips)
-
-
-@pytest.mark.slow
-def test_overfits_four_clips_of_a_moving_square():
-    """To a mean squared error of the reconstruction below 0.001."""
-    config = MONetConfig(
-        image_height=16,
-        image_width=16,
-        num_slots=3,
-        latent_size=8,
-        attention_channels=8,
-        num_attention_blocks=3,
-        attention_hidden_size=32,
-        component_channels=8,
-        component_hidden_size=64,
-    )
-    model, video = MONet(config), np.full((4, 2, 16, 16, 3), 0.3, np.float32)
-    for clip, (row, column, down, right) in enumerate(
-        [(1, 1, 2, 1), (9, 2, -1, 2), (2, 9, 1, -2), (6, 6, 1, 1)]
-    ):
-        for frame in range(2):
-            top, left = row + down * frame, column + right * frame
-            video[clip, frame, top : top + 5, left : left + 5] = np.eye(3)[clip % 3]
-    video = jnp.asarray(video)
-    optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, 800))
-
-    @jax.jit
-    def step(params, state, key):
-        def loss(params):
-            outputs = model.apply({"params": params}, video, key)
-            return monet_losses(outputs, config).total, ((outputs.reconstruction - video) ** 2).mean()
-
-        gradients, error = jax.grad(loss, has_aux=True)(params)
-        updates, state = optimizer.update(gradients, state)
-        return optax.apply_updates(params, updates), state, error
-
-    params = jax.jit(lambda: model.init(jax.random.key(0), method="initialize_parameters"))()["params"]
-    state = optimizer.init(params)
-    for number in range(800):
-        params, state, error = step(params, state, jax.random.fold_in(jax.random.key(1), number))
-        if number % 100 == 0:
-            print(number, float(error))
-    print(float(error))
-    assert error < 1e-3

@@ -9,7 +9,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import scipy.stats
 
@@ -23,7 +22,6 @@ from oddn_jax.decoder import compose
 from oddn_jax.distributions import Posterior, mixture_nll, pixel_likelihoods
 from oddn_jax.export import flatten_params
 from oddn_jax.layers import coordinate_channels, normalize
-from oddn_jax.metrics import mse
 from oddn_jax.refinement import RefinementInputs, RefinementState
 
 FROZEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "provide_parameters.json").read_text())
@@ -368,52 +366,3 @@ def test_what_it_refuses(tiny_provide, video, noise):
         model.apply(variables, video[:, :3].swapaxes(2, 3), noise=noise)
     with pytest.raises(ValueError, match="either a key or noise"):
         model.apply(variables, video)
-
-
-def moving_squares(num_frames: int) -> np.ndarray:
-    """Four clips of one square on grey, in four directions: f32[4 t 16 16 3]."""
-    video = np.full((4, num_frames, 16, 16, 3), 0.4, np.float32)
-    for clip, (down, right) in enumerate([(1, 0), (-1, 0), (0, 1), (0, -1)]):
-        for frame in range(num_frames):
-            row, column = 6 + frame * down, 6 + frame * right
-            video[clip, frame, row : row + 4, column : column + 4] = (0.9, 0.2, 0.1)
-    return video
-
-
-@pytest.mark.slow
-def test_overfits_four_clips_of_a_moving_square():
-    """The reconstruction's squared error falls below 2e-3, a quarter of an empty picture's."""
-    config = ProvideConfig.preset("quickstart", image_height=16, image_width=16, num_slots=2, latent_size=8)
-    model, video = PROVIDE(config), jnp.asarray(moving_squares(4))
-    assert ((video - video[:, :, :1, :1]) ** 2).mean() > 7.9e-3
-    params = jax.jit(lambda: model.init(jax.random.key(0), method="initialize_parameters"))()["params"]
-    optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(2e-3))
-
-    @jax.jit
-    def step(params, state, nll_weight, key):
-        def loss(params):
-            inference = model.apply({"params": params}, video, key, nll_weight=nll_weight)
-            losses = provide_losses(inference, config, nll_weight)
-            return losses.total, (
-                losses.terms["nll_final"],
-                mse(inference.decoded.reconstruction, video).mean(),
-            )
-
-        gradients, (nll_final, error) = jax.grad(loss, has_aux=True)(params)
-        updates, state = optimizer.update(gradients, state)
-        return (
-            optax.apply_updates(params, updates),
-            state,
-            next_nll_weight(nll_weight, nll_final, config),
-            error,
-        )
-
-    state, nll_weight = optimizer.init(params), jnp.float32(config.nll_weight)
-    for number in range(1000):
-        key = jax.random.fold_in(jax.random.key(1), number)
-        params, state, nll_weight, error = step(params, state, nll_weight, key)
-        if number % 50 == 0:
-            print(number, float(nll_weight), round(float(error), 5))
-            if error < 1e-3:
-                break
-    assert error < 2e-3

@@ -9,7 +9,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import scipy.integrate
 import scipy.stats
@@ -420,55 +419,3 @@ def test_wrong_clips_are_refused(tiny, video):
         model.apply(variables, video[:, :1], jax.random.key(0), num_steps=1, method="rollout")
     with pytest.raises(ValueError, match="either a key or noise"):
         model.apply(variables, video)
-
-
-@pytest.mark.slow
-def test_overfits_four_clips_of_a_moving_square():
-    """Also with running averages in place of the batch's statistics, and into frames that it does not see."""
-    config = dataclasses.replace(
-        CONFIG,
-        image_width=16,
-        coder_channels=8,
-        code_size=32,
-        state_size=8,
-        innovation_size=4,
-        inference_size=64,
-        dynamics_hidden_size=64,
-        observation_scale=0.1,
-    )
-    model, video = SRVP(config), np.full((4, 5, 16, 16, 3), 0.3, np.float32)
-    for clip, (row, column, down, right) in enumerate(
-        [(1, 1, 2, 1), (9, 2, -1, 2), (2, 10, 1, -2), (6, 6, 1, 1)]
-    ):
-        for frame in range(5):
-            top, left = row + down * frame, column + right * frame
-            video[clip, frame, top : top + 5, left : left + 5] = np.eye(3)[clip % 3]
-    video = jnp.asarray(video)
-    optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 1000))
-
-    @jax.jit
-    def step(variables, state, key):
-        def loss(params):
-            outputs, changed = model.apply(
-                {**variables, "params": params}, video, key, train=True, mutable=["batch_stats"]
-            )
-            return srvp_losses(outputs, config).total, (outputs.squared_error.mean(), changed)
-
-        gradients, (error, changed) = jax.grad(loss, has_aux=True)(variables["params"])
-        updates, state = optimizer.update(gradients, state)
-        return {"params": optax.apply_updates(variables["params"], updates), **changed}, state, error
-
-    variables = jax.jit(lambda: model.init(jax.random.key(0), method="initialize_parameters"))()
-    state = optimizer.init(variables["params"])
-    for number in range(1000):
-        variables, state, error = step(variables, state, jax.random.fold_in(jax.random.key(1), number))
-        if number % 100 == 0:
-            print(number, float(error))
-    seen = model.apply(variables, video, jax.random.key(2)).squared_error.mean()
-    rollout = model.apply(variables, video[:, :2], jax.random.key(3), num_steps=3, method="rollout")
-    predicted = ((rollout.video - video[:, 2:]) ** 2).mean()
-    repeated = ((video[:, 1:2] - video[:, 2:]) ** 2).mean()
-    print(float(error), float(seen), float(predicted), float(repeated))
-    assert error < 1e-3
-    assert seen < 2e-3
-    assert predicted < 0.5 * repeated
