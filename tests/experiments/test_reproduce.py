@@ -418,6 +418,7 @@ def wait_for(path, process):
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_a_killed_reproduction_goes_on(start_program, run_program, data_dir, tmp_path):
     command = ("-m", "tests.experiments.small_reproduction", "figure3", f"--data_dir={data_dir}")
     command += (f"--workdir={tmp_path / 'runs'}",)
