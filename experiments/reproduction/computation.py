@@ -26,7 +26,7 @@ from oddn_jax.backbone import Backbone
 from oddn_jax.baselines import IODINE, PROVIDE, ProvideConfig
 from oddn_jax.decoder import BroadcastConvolution
 from oddn_jax.layers import Convolution
-from oddn_jax.refinement import POOL, LSTMCell
+from oddn_jax.refinement import POOL, InputConvolution, LSTMCell
 
 MODELS = {
     "IODINE": IODINE(ODDNConfig.preset("prediction")),
@@ -102,7 +102,7 @@ def first_calls(model: Backbone) -> dict[str, Layer]:
 
     def record(call, inputs, options, context):
         outputs, module = call(*inputs, **options), context.module
-        is_layer = isinstance(module, Convolution | BroadcastConvolution | nn.Dense)
+        is_layer = isinstance(module, Convolution | BroadcastConvolution | InputConvolution | nn.Dense)
         if is_layer and context.method_name == "__call__" and not isinstance(module.parent, LSTMCell):
             held = module.variables["params"]
             layer = Layer(inputs[0].size, outputs.size, held["kernel"].shape, "bias" in held)
