@@ -41,7 +41,10 @@ def kill_after_the_first_step(workdir):
     shutil.rmtree(workdir / "figures")
 
 
-@pytest.mark.parametrize("system, collection", [("PROVIDE", "schedule"), ("SRVP", "batch_stats")])
+@pytest.mark.parametrize(
+    "system, collection",
+    [("PROVIDE", "schedule"), pytest.param("SRVP", "batch_stats", marks=pytest.mark.slow)],
+)
 def test_what_a_model_carries_goes_on_after_a_kill(
     system, collection, run_program, data_dir, tmp_path, capsys
 ):

@@ -66,7 +66,7 @@ def test_three_steps_a_kill_and_three_steps_are_six(start_program, run_program, 
     assert drawing.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_the_run(start_program, run_program, command, tmp_path, number):
     workdir = tmp_path / "run"
     forever = ("--config.num_steps=100000", "--config.save_every=100000", "--config.eval_every=100000")

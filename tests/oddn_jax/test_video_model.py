@@ -189,6 +189,7 @@ def test_an_exported_model_sees_the_same(case, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+@pytest.mark.slow
 def test_functions_of_a_model_see_the_same(case, monkeypatch):
     """Of the models whose functions see a whole clip; those of the others are in test_consumers."""
     name, model, params, *_ = case
