@@ -39,6 +39,9 @@ class TrainConfig:
     seed: int = 0  # initial parameters, noise, order of the data
     init_from: str | None = None  # start from the parameters of this run folder or .safetensors file
 
+    # Groups of parameters that start anew instead: "distiller", "relation", "predictor" are the dynamics (our choice).
+    fresh: tuple = ()
+
     # Groups of parameters that stay as they were: "decoder", "refinement", "initial_posterior" leaves the dynamics to
     # learn from slots that no longer move (our choice).
     frozen: tuple = ()
@@ -79,7 +82,10 @@ RESUMABLE_FIELDS = frozenset(
 LATER_OPTIONS = {
     "system": "ODDN",
     "optimizer": "adam",
+    "fresh": (),
     "frozen": (),
+    "model.share_noise": False,
+    "model.distiller_init": "random",
     "model.kernel_gain": 1.0,
     "model.prediction_latents": "sample",
     "resolutions": ((1.0, 1),),

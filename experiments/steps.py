@@ -1,7 +1,7 @@
 """What one step of training and of validation computes, on any number of devices."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -54,6 +54,13 @@ def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) 
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 
+def check_groups(option: str, groups: Collection[str], params: Mapping[str, Any]) -> None:
+    """Raises ValueError, in one line, if an option names groups of parameters that there are none of."""
+    if unknown := set(groups) - set(params):
+        known = ", ".join(sorted(params))
+        raise ValueError(f"config.{option}: no parameters {', '.join(sorted(unknown))}; there are {known}")
+
+
 def clip_keys(key: jax.Array, example_id: jax.Array) -> jax.Array:
     """A key for each clip, which hangs on `key` and its own id alone: the same on any number of devices."""
     return jax.vmap(functools.partial(jax.random.fold_in, key))(example_id)
@@ -83,9 +90,7 @@ def make_train_step(
         model, coarsen = model.coarser(coarseness)
 
     def step(state, video, example_id):
-        if unknown := set(config.frozen) - set(state.params):
-            known = ", ".join(sorted(state.params))
-            raise ValueError(f"config.frozen: no parameters {', '.join(sorted(unknown))}; there are {known}")
+        check_groups("frozen", config.frozen, state.params)
         _, key = jax.random.split(jax.random.key(config.seed))
         key = jax.random.fold_in(key, state.step)
 

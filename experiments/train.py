@@ -1,10 +1,11 @@
 """The training loop, top down: evaluate if due, save if due, draw if due, take the batch, step, log if due."""
 
 import contextlib
+import os
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -169,18 +170,23 @@ def starting_state(
     if config.init_from is None:
         say(f"weights: from scratch, seed {config.seed}")
         return state
-    params = read_params(config.init_from, shapes.params)
-    say(f"weights: config.init_from={config.init_from}")
-    return state._replace(params=jax.device_put(params, replicated))
+    steps.check_groups("fresh", config.fresh, shapes.params)
+    params = read_params(config.init_from, shapes.params, config.fresh)
+    say(f"weights: config.init_from={config.init_from}" + "".join(f", new {name}" for name in config.fresh))
+    return state._replace(params={**state.params, **jax.device_put(params, replicated)})
 
 
-def read_params(source: str, shapes: Any) -> Any:
-    """Reads the parameters of a run folder or an exported file for a model of the given shapes.
+def read_params(source: str, shapes: Mapping[str, Any], fresh: Sequence[str] = ()) -> dict[str, Any]:
+    """Reads the parameters of a run folder, an exported file or a bundled model for a model of the given shapes.
+
+    Args:
+        fresh: groups of parameters that are left out.
 
     Raises:
         ValueError: they are of another model; names the first parameter that differs.
     """
-    params = oddn_jax.load(source)[1] if source.endswith(".safetensors") else checkpoints.load_params(source)
+    params = checkpoints.load_params(source) if os.path.isdir(source) else oddn_jax.load(source)[1]
+    params, shapes = ({k: v for k, v in tree.items() if k not in fresh} for tree in (params, shapes))
     held, wanted = (
         {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
         for leaves in map(jax.tree_util.tree_leaves_with_path, (params, shapes))

@@ -57,7 +57,8 @@ class Backbone(VideoModel):
         """Infers the slots of each frame, independently of all others.
 
         Args:
-          video: pixels in [0, 1], of the configured height and width; `*b` is usually (batch, time).
+          video: pixels in [0, 1], of the configured height and width; `*b` is usually (batch, time); with
+            `share_noise` its last axis is that of the frames that get the same noise.
           key: for the samples of the posteriors.
           noise: standard normal, instead of the key; its first axis is the number of decodings.
           deterministic: the last latents are the posterior's mean; the steps before it still sample.
@@ -96,9 +97,19 @@ class Backbone(VideoModel):
         if (key is None) == (noise is None):
             raise ValueError("give either a key or noise, not both and not neither")
         if noise is None:
-            shape = (config.num_refinement_steps, *video.shape[:-3], config.num_slots, config.latent_size)
-            noise = jax.random.normal(key, shape, video.dtype)
+            noise = self._draw(key, video.shape[:-3], video.dtype)
         return noise
+
+    @nn.nowrap
+    def _draw(
+        self, key: PRNGKeyArray, frames: tuple[int, ...], dtype: Any = float
+    ) -> Float[Array, "r *b k l"]:
+        """Standard normal noise for frames of the given axes."""
+        config = self.config
+        steps, slots = config.num_refinement_steps, (config.num_slots, config.latent_size)
+        different = (*frames[:-1], 1) if config.share_noise and frames else frames
+        noise = jax.random.normal(key, (steps, *different, *slots), dtype)
+        return jnp.broadcast_to(noise, (steps, *frames, *slots))
 
     def image_features(self, video: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w f"] | None:
         """Further image channels for the refinement network, where the model has such."""
@@ -189,9 +200,7 @@ class Backbone(VideoModel):
     @nn.nowrap
     def draw_noise(self, keys: Key[Array, " b"], num_frames: int) -> Float[Array, "r b t k l"]:
         """The noise of `infer`, each clip's from its own key."""
-        config = self.config
-        shape = (config.num_refinement_steps, num_frames, config.num_slots, config.latent_size)
-        return jax.vmap(lambda key: jax.random.normal(key, shape), out_axes=1)(keys)
+        return jax.vmap(lambda key: self._draw(key, (num_frames,)), out_axes=1)(keys)
 
     @nn.nowrap
     def metrics(

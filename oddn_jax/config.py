@@ -15,6 +15,7 @@ CHOICES = {
     "iteration_weights": ("linear", "uniform", "last"),
     "rollout_mode": ("redistill", "carry"),
     "prediction_latents": ("sample", "mean"),
+    "distiller_init": ("random", "match"),
     "ffn_activation": ("relu", "elu", "tanh"),
     "pair_embedding_activation": ("relu", "elu", "tanh"),
     "pair_attention_activation": ("relu", "elu", "tanh"),
@@ -47,6 +48,9 @@ class ODDNConfig:
         1.0  # initial kernels in front of an ELU, over PyTorch's default; our choice: 2.2 keeps the signal's
         # variance through the layers, and the slots divide the scene many times sooner (training diary)
     )
+    # All frames of a clip get the noise of the first, so that most objects keep their slot from frame to frame, and
+    # their latents change with the object alone (our choice; the paper draws it for each frame; training diary).
+    share_noise: bool = False
     features: str = (
         "random"  # SqueezeNet channels for the refinement: none, random or imagenet weights; Table 4's count
     )
@@ -72,6 +76,9 @@ class ODDNConfig:
     attend_current: bool = (
         True  # Eq. 8: keys of both frames; False: of the previous frame only, as one sentence says
     )
+    # What the attention starts from: "random" kernels, or "match": every slot finds the one most like it, and what is
+    # left is by how much they differ (our choice; training diary).
+    distiller_init: str = "random"
     qkv_bias: bool = False  # with these widths Table 4's count is met to the unit
     attention_output_projection: bool = False
     ffn_hidden_size: int = 16

@@ -8,7 +8,12 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.layers import ACTIVATIONS, dense
+from oddn_jax.layers import ACTIVATIONS, dense, identity_init
+
+# Of `distiller_init="match"`: the first attention is the softmax of SHARPNESS times the products of two slots' latents,
+# and takes MOST of what it finds away from the slot. What remains of it keeps the norm from hiding how large the
+# difference is. Our choice, the best of four tried (training diary).
+SHARPNESS, MOST = 3.0, 0.8
 
 
 class Distillation(NamedTuple):
@@ -34,10 +39,13 @@ class DynamicsDistiller(nn.Module):
         config = self.config
         size, dtype = config.latent_size, config.compute_dtype
 
-        def projection():
-            return dense(size, size, use_bias=config.qkv_bias, dtype=dtype)
+        def projection(first):
+            init = identity_init(first) if config.distiller_init == "match" else None
+            return dense(size, size, use_bias=config.qkv_bias, dtype=dtype, init=init)
 
-        self.query, self.key, self.value = projection(), projection(), projection()
+        divisor = (size // config.num_attention_heads) ** 0.5 if config.scale_attention else 1.0
+        alike = (SHARPNESS * divisor) ** 0.5
+        self.query, self.key, self.value = projection(alike), projection(alike), projection(-MOST)
         if config.attention_output_projection:
             self.output = dense(size, size, dtype=dtype)
         affine = config.dynamics_norm_affine

@@ -28,12 +28,27 @@ def uniform_init(bound: float):
     return init
 
 
+def identity_init(factor: float):
+    """An initialiser of square kernels that multiply by `factor`."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return factor * jnp.eye(*shape, dtype=dtype)
+
+    return init
+
+
 def dense(
-    inputs: int, outputs: int, *, use_bias: bool = True, dtype: str | None = None, gain: float = 1.0
+    inputs: int,
+    outputs: int,
+    *,
+    use_bias: bool = True,
+    dtype: str | None = None,
+    gain: float = 1.0,
+    init: Callable | None = None,
 ) -> nn.Dense:
-    """A dense layer, kernel [inputs, outputs]."""
+    """A dense layer, kernel [inputs, outputs]; `init` draws its first kernel in place of `kernel_init(gain)`."""
     return nn.Dense(
-        outputs, use_bias, dtype, kernel_init=kernel_init(gain), bias_init=uniform_init(inputs**-0.5)
+        outputs, use_bias, dtype, kernel_init=init or kernel_init(gain), bias_init=uniform_init(inputs**-0.5)
     )
 
 

@@ -1,5 +1,7 @@
 """Overrides arrive with their types; whatever is wrong gives one line and exit code 2."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -129,3 +131,29 @@ def test_missing_clevrer_as_a_program(run_program, tmp_path):
     assert output.count("\n") == 1
     assert f"python -m data_pipelines.build clevrer/64x64 --data_dir={tmp_path}/data --raw_dir=" in output
     assert not (tmp_path / "run").exists()
+
+
+ALLOCATE_TWICE = """
+import resource, sys
+import numpy as np
+from experiments import command_line
+print(command_line.keep_freed_memory())
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(10_000_000)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.parametrize("setting", [{}, {"MALLOC_TRIM_THRESHOLD_": "100000"}])
+def test_freed_memory_is_kept_unless_the_environment_says_otherwise(setting):
+    outcome = subprocess.run(
+        [sys.executable, "-c", ALLOCATE_TWICE], env=os.environ | setting, capture_output=True, text=True
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    kept, first, second = outcome.stdout.split()
+    if not setting and kept == "False":
+        pytest.skip("an accelerator's plugin, no glibc, or an environment that sets up malloc")
+    # 80 MB are 19,500 pages of 4 kB; huge pages would be fewer.
+    assert kept == str(not setting)
+    assert int(second) < int(first) / 10 if not setting else int(second) > int(first) / 2

@@ -143,6 +143,30 @@ def test_weights_of_another_run(finished, config, tmp_path, capsys, form):
         train.read_params(config.init_from, shapes)
 
 
+def test_fresh_parameters_do_not_come_from_the_other_run(finished, config, tmp_path):
+    config.init_from, config.seed = str(finished[0]), 7
+    config.fresh = ("distiller", "predictor")
+    config.model.ffn_hidden_size += 1  # so the file's distiller would not even fit
+
+    def start(folder):
+        with checkpoints.open_manager(tmp_path / folder, 1) as manager:
+            state = train.starting_state(config, steps.make_optimizer(config), steps.make_mesh(), manager)
+        return jax.device_get(state.params)
+
+    params, new = start("a"), steps.initial_state(config, steps.make_optimizer(config)).params
+    held = checkpoints.load_params(finished[0])
+    for name in params:
+        source = new if name in config.fresh else held
+        assert checkpoints.digest(params[name]) == checkpoints.digest(jax.device_get(source[name]))
+    config.fresh = ("distiller",)
+    config.init_from = "quickstart"  # a bundled model: of another size
+    with pytest.raises(ValueError, match=r"^config.init_from=quickstart does not fit config.model"):
+        start("b")
+    config.fresh = ("dynamics",)
+    with pytest.raises(ValueError, match=r"^config.fresh: no parameters dynamics; there are decoder"):
+        start("c")
+
+
 def test_frozen_parameters_stay_and_the_others_learn(finished, config, tmp_path):
     config.init_from, config.num_steps = str(finished[0]), 2
     config.frozen = ("decoder", "refinement", "initial_posterior")

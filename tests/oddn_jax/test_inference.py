@@ -194,6 +194,23 @@ def test_key_and_noise_give_the_same_result(tiny, tiny_config, video):
         model.apply(variables, video, method="infer")
 
 
+@pytest.mark.parametrize("share", [True, False])
+def test_frames_of_a_clip_share_their_noise_where_the_config_says_so(tiny, tiny_config, video, share):
+    model, variables = tiny
+    model = type(model)(dataclasses.replace(tiny_config, share_noise=share))
+    still = jnp.broadcast_to(video[:, :1], video.shape)
+    for latents in (
+        infer(model)(variables, still, jax.random.key(3)).latents,
+        infer(model)(
+            variables, still, noise=model.draw_noise(jax.random.split(jax.random.key(3)), 5)
+        ).latents,
+    ):
+        between = jnp.abs(latents - latents[:, :1]).max()
+        assert between < 1e-4 if share else between > 0.1
+        assert jnp.abs(latents[0] - latents[1]).max() > 0.1  # clips never share it
+    assert model.apply(variables, video[0, 0], jax.random.key(3), method="infer").latents.shape == (3, 6)
+
+
 def test_wrong_frame_size_is_refused(tiny, video):
     model, variables = tiny
     with pytest.raises(ValueError, match=r"frames are 12x8.*the model's are 8x12"):

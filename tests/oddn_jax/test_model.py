@@ -12,6 +12,7 @@ import pytest
 import oddn_jax
 from oddn_jax import ODDN, ODDNConfig
 from oddn_jax.baselines import IODINE
+from oddn_jax.dynamics import MOST
 
 SUBTOTALS = {
     "features/squeezenet": 25_632,
@@ -141,6 +142,24 @@ def test_distillation_is_eq_7_to_9(tiny, latents):
     distilled = model.apply(variables, latents, method="distill")
     np.testing.assert_allclose(distilled.dynamics[0, 0, 1], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(distilled.match_attention[0, 0, 1], weights, rtol=1e-4)
+
+
+@pytest.mark.parametrize("attend_current", [True, False])
+def test_a_distiller_that_starts_with_matching_finds_every_slot_again(tiny_config, attend_current):
+    config = dataclasses.replace(tiny_config, distiller_init="match", attend_current=attend_current)
+    model = ODDN(config)
+    variables = {"params": model.initialize(jax.random.key(0))}
+    slots = 2 * jnp.eye(3, 6)  # three that differ
+    order = jnp.array([2, 0, 1])
+    moved = slots[order] + 0.1
+    match = model.apply(variables, jnp.stack([slots, moved])[None], method="distill").match_attention[0, 0]
+    np.testing.assert_array_equal(match[:, :3].argmax(-1), order)
+    if attend_current:  # half of the attention is on the slot itself
+        np.testing.assert_array_equal(match[:, 3:].argmax(-1), [0, 1, 2])
+    else:
+        assert match[:, :3].max(-1).min() > 0.95
+    kernel = variables["params"]["distiller"]["value"]["kernel"]
+    np.testing.assert_allclose(moved @ kernel, -MOST * moved, rtol=1e-6)
 
 
 def test_relation_is_eq_10_to_13(tiny, latents):
