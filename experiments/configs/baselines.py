@@ -123,7 +123,10 @@ def quickstart(system: System) -> TrainConfig:
     config = clevrer.quickstart()
     config.system = system.name
     if issubclass(system.model, ODDNConfig):
-        config.model = system.model(**{**vars(config.model), **own_defaults(system.model), **system.options})
+        changes = own_defaults(system.model) | system.options
+        if system.name != "ODDN":
+            changes["share_noise"] = False  # as published: the slots of different frames have no common order
+        config.model = system.model(**vars(config.model) | changes)
     else:
         config.model = system.model(**SMALL[system.name], **system.options)
     if any(factor > 1 for _, factor in config.resolutions):

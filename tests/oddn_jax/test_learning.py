@@ -41,13 +41,14 @@ class Case(NamedTuple):
 
 
 SMALL = dict(image_height=16, image_width=16, num_slots=2, latent_size=8)
+BASELINE = SMALL | {"share_noise": False}  # as published
 CASES = {
-    "IODINE": Case(IODINE, ODDNConfig.preset("quickstart", **SMALL), 2e-3, 1000, 2e-3),
+    "IODINE": Case(IODINE, ODDNConfig.preset("quickstart", **BASELINE), 2e-3, 1000, 2e-3),
     "ODDN": Case(ODDN, ODDNConfig.preset("quickstart", **SMALL), 2e-3, 1500, 2e-3, 0.5),
     "IODINE linear": Case(
-        IODINELinear, IODINELinearConfig.preset("quickstart", **SMALL), 2e-3, 1500, 2e-3, 0.5
+        IODINELinear, IODINELinearConfig.preset("quickstart", **BASELINE), 2e-3, 1500, 2e-3, 0.5
     ),
-    "PROVIDE": Case(PROVIDE, ProvideConfig.preset("quickstart", **SMALL), 2e-3, 1500, 2e-3, 0.5),
+    "PROVIDE": Case(PROVIDE, ProvideConfig.preset("quickstart", **BASELINE), 2e-3, 1500, 2e-3, 0.5),
     "SRVP": Case(
         SRVP,
         SRVPConfig(
