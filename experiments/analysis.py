@@ -3,7 +3,6 @@
 Positions are pixels, x to the right, then y downward.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 import oddn_jax
+from experiments import compiled
 
 
 class Observation(NamedTuple):
@@ -39,7 +39,7 @@ class Traversal(NamedTuple):
     )  # f32[d 2] pixels per frame and unit of dynamics: the slope of the centroid over the value
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
+@compiled.for_model(static_argnums=(0, 3))
 def observe(
     model: oddn_jax.VideoModel, params: Any, video: jax.Array, num_predicted: int | None = None
 ) -> Observation:
@@ -85,7 +85,7 @@ def _observe_dynamics(
     return Observation(latents, inference.decoded, distillation, interaction, future)
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="method")
+@compiled.for_model(static_argnums=0, static_argnames="method")
 def apply(model: oddn_jax.VideoModel, params: Any, *arguments: jax.Array, method: str) -> Any:
     """Calls a method of the model, compiled."""
     return model.apply(model.to_variables(params), *arguments, method=method)

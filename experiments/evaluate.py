@@ -20,11 +20,11 @@ import shlex
 import sys
 from typing import Any
 
+import oddn_jax
 from data_pipelines import loaders
 from experiments import command_line, datasets, evaluation, paper, runs, trained
 from experiments.config import DataConfig
 from experiments.evaluation import Clips
-from oddn_jax import VideoModel
 from oddn_jax.lpips import lpips_weights
 
 NUM_FRAMES = 10
@@ -106,6 +106,7 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
         num_observed=observed,
         batch_size=options.batch_size,
         lpips_weights=weights,
+        compiler_options=oddn_jax.compiler_options(found.model.config),
     )
     return describe(found, data, clips) | {"num_observed": observed, "metrics": scores}
 
@@ -172,7 +173,7 @@ def describe(found: trained.Trained, data: DataConfig, clips: Clips) -> dict[str
     }
 
 
-def paper_row(model: VideoModel) -> str:
+def paper_row(model: oddn_jax.VideoModel) -> str:
     """What the paper's Table 3 calls such a model, where it has it; otherwise its class."""
     name = type(model).__name__
     return "ODDN-l" if name == "ODDN" and model.config.long_range_steps else name

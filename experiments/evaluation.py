@@ -108,6 +108,7 @@ def evaluate(
     num_observed: int,
     batch_size: int,
     lpips_weights: Mapping[str, Any] | None = None,
+    compiler_options: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Scores a model over clips; nothing but the numbers of each clip is kept.
 
@@ -117,6 +118,7 @@ def evaluate(
         num_observed: frames that the model predicts from.
         batch_size: clips at a time; a short last batch is filled up, so that nothing is compiled for it.
         lpips_weights: of `oddn_jax.lpips.lpips_weights`; without them LPIPS is not measured.
+        compiler_options: of `oddn_jax.compiler_options`, for the model that `look` asks.
 
     Returns:
         By name {"mean", "standard_error", "n"}, over clips, each clip's mean over its frames being one sample: `mse`,
@@ -138,6 +140,7 @@ def evaluate(
         batch_size=batch_size,
         **RULES[clips.rule] | {"limit": _limit(clips)},
     )
+    score_batch = jax.jit(_score, static_argnums=(0, 1, 2), compiler_options=dict(compiler_options or {}))
     rows, samples, has_slots, has_dynamics = [], [], False, False
     progress = Progress("evaluating", math.ceil(count_clips(clips) / batch_size), "batches")
     with contextlib.closing(batches), contextlib.closing(progress):
@@ -148,7 +151,7 @@ def evaluate(
                     f"{num_labels - 1} objects of its videos"
                 )
             arrays = params, background, lpips_weights, *_filled(batch, batch_size)
-            scores, slots = jax.device_get(_score(look, num_labels, num_observed, *arrays))
+            scores, slots = jax.device_get(score_batch(look, num_labels, num_observed, *arrays))
             has_slots, has_dynamics = "ari" in scores, bool(slots)
             for clip, example_id in enumerate(batch["example_id"]):
                 known = batch["has_segmentation"][clip]
@@ -177,7 +180,6 @@ def _filled(batch: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, ...
     return tuple(np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)]) for x in arrays)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _score(
     look, num_labels, num_observed, params, background, lpips_weights, video, segmentation, example_id
 ):

@@ -23,7 +23,6 @@ does not have: without slots there are no latents, masks and centroids, without 
 """
 
 import argparse
-import functools
 import os
 import pathlib
 from typing import Any
@@ -33,7 +32,7 @@ import numpy as np
 from PIL import Image
 
 import oddn_jax
-from experiments import analysis, command_line, plates
+from experiments import analysis, command_line, compiled, plates
 from experiments.analysis import Observation, centroids
 from experiments.drawing import (
     MARKERS,
@@ -148,7 +147,7 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
         part = video[start : start + CHUNK]
         # Filled up, so that one compilation serves videos of any length.
         filled = np.resize(part, (CHUNK, *part.shape[1:])) / np.float32(255)
-        parts.append(jax.device_get(_infer(model, params, filled, start)))
+        parts.append(jax.device_get(_infer(model, params, filled)))
     latents, decoded = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(video)], *parts)
     if len(video) == 1:
         return Observation(latents, decoded, None, None, None)
@@ -156,18 +155,17 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
     return analysis.align(Observation(latents, decoded, *rest), len(video))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _infer(
-    model: oddn_jax.VideoModel, params: Any, video: jax.Array, start: int
-) -> tuple[jax.Array, oddn_jax.Decoded]:
-    key, deterministic = jax.random.fold_in(jax.random.key(0), start), not model.config.sample_at_test
+@compiled.for_model(static_argnums=0)
+def _infer(model: oddn_jax.VideoModel, params: Any, video: jax.Array) -> tuple[jax.Array, oddn_jax.Decoded]:
+    """With the same noise for every chunk, so that with `share_noise` slots go on from one to the next."""
+    key, deterministic = jax.random.key(0), not model.config.sample_at_test
     inference = model.apply(
         model.to_variables(params), video, key, deterministic=deterministic, method="infer"
     )
     return inference.latents, inference.decoded
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
+@compiled.for_model(static_argnums=(0, 3))
 def _continue(model: oddn_jax.VideoModel, params: Any, latents: jax.Array, num_steps: int):
     def call(*arguments, **options):
         return model.apply(model.to_variables(params), *arguments, **options)

@@ -126,8 +126,9 @@ def make_look(model: VideoModel, gap: int) -> Callable[[Any, np.ndarray, int], A
 
     def run(params, video, scene_index):
         arrays: Arrays = {}
+        # One key for all phases: with `share_noise` an object then keeps its slot through all of the video.
+        key = jax.random.fold_in(jax.random.key(0), scene_index)
         for phase in range(min(gap, len(video))):
-            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), scene_index), phase)
             seen = jax.device_get(look(params, video[phase::gap], key))
             if seen["latents"] is None:
                 raise ValueError(f"{type(model).__name__} has no slots to extract")

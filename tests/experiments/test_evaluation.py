@@ -46,6 +46,19 @@ def evaluate(look, clips, batch_size=3, background=None):
     return evaluation.evaluate(look, {}, clips, background, num_observed=NUM_OBSERVED, batch_size=batch_size)
 
 
+def test_the_compiler_gets_its_options(clips):
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
+        evaluation.evaluate(
+            lambda params, video, example_id: Seen(reconstruction=video),
+            {},
+            clips,
+            np.zeros((16, 16, 3), np.float32),
+            num_observed=NUM_OBSERVED,
+            batch_size=3,
+            compiler_options={"no_such_option": "1"},
+        )
+
+
 def test_the_truth_scores_one(clips, truth):
     velocity = np.nan_to_num(truth["image_velocity"])[:, 1:]  # objects 0, 1, 2 are labels 1, 2, 3
     slots = np.pad(velocity, ((0, 0), (0, 0), (1, 4 - 1 - velocity.shape[2]), (0, 0)))

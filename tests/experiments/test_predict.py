@@ -1,5 +1,6 @@
 """The prediction program: what it writes of anyone's video, and how it refuses."""
 
+import dataclasses
 import functools
 import inspect
 import re
@@ -10,6 +11,7 @@ from PIL import Image
 
 from experiments import analysis, command_line, predict
 from experiments.trained import open_trained
+from oddn_jax import ODDN
 from tests.experiments.untrained import write_run
 
 PICTURES = ["decomposition.gif", "decomposition.png", "prediction.gif", "prediction.png", "tracks.png"]
@@ -88,6 +90,19 @@ def test_the_arrays_are_what_the_model_says(run, tmp_path, capsys):
     decoded = apply(following, method="decode")
     np.testing.assert_allclose(arrays["predicted_frames"][0], decoded.reconstruction, atol=1e-5)
     np.testing.assert_allclose(arrays["predicted_slot_masks"][0], decoded.slot_masks[..., 0], atol=1e-5)
+
+
+def test_objects_keep_their_slots_through_all_chunks(run):
+    """With `share_noise` frames that are equal are seen alike, whichever chunk they fall into."""
+    trained = open_trained(str(run))
+    frame = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
+    video = frame.repeat(predict.CHUNK + 1, axis=0)
+
+    def spread(share_noise):
+        model = ODDN(dataclasses.replace(trained.model.config, share_noise=share_noise))
+        return np.ptp(predict.understand(model, trained.params, video, 1).latents, axis=0).max()
+
+    assert spread(True) < 1e-5 < 1e-3 < spread(False)
 
 
 def test_frames_are_inferred_alike_in_any_video_length(run):

@@ -1,5 +1,6 @@
 """Extracted features: what they are, whose, and that an interrupted extraction ends in the same bytes."""
 
+import dataclasses
 import json
 import shutil
 
@@ -11,6 +12,7 @@ import pytest
 from data_pipelines.datasets import open_split
 from experiments import trained
 from experiments.vqa import extraction, features
+from oddn_jax import ODDN
 from tests.experiments.tiny import DATA_NAME
 from tests.experiments.untrained import write_run
 
@@ -47,7 +49,7 @@ def test_features_are_what_the_model_sees(found, folder, data_dir):
     np.testing.assert_array_equal(arrays["scene_index"], range(5))
     assert not arrays["dynamics"][:, 0].any() and arrays["dynamics"][:, 1:].any((-2, -1)).all()
     record = open_split(data_dir / "simulated_clevrer" / DATA_NAME / "1.0.0", "train").records[3]
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 3), 0)
+    key = jax.random.fold_in(jax.random.key(0), 3)
     seen = jax.jit(found.model.look)(found.params, record["video"][None] / np.float32(255), key[None])
     np.testing.assert_allclose(arrays["latents"][3], seen.latents[0], atol=1e-5)
     np.testing.assert_allclose(arrays["dynamics"][3, 1:], seen.dynamics[0], atol=1e-5)
@@ -69,6 +71,17 @@ def test_dynamics_span_the_gap(found, data_dir):
         {"params": found.params}, jnp.asarray(arrays["latents"][[4, 7]]), method="distill"
     ).dynamics[0]
     np.testing.assert_allclose(arrays["dynamics"][7], distilled, atol=1e-5)
+
+
+def test_objects_keep_their_slots_through_all_phases(found):
+    """With `share_noise` frames that are equal are seen alike, whichever frames they are seen with."""
+    video = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8), 8, axis=0)
+
+    def spread(share_noise):
+        model = ODDN(dataclasses.replace(found.model.config, share_noise=share_noise))
+        return np.ptp(extraction.make_look(model, 3)(found.params, video, 7)["latents"], axis=0).max()
+
+    assert spread(True) < 1e-5 < 1e-3 < spread(False)
 
 
 def test_what_is_there_is_kept_and_the_rest_is_the_same_to_the_byte(
