@@ -150,7 +150,7 @@ def _write(builder_class, config, data_dir, raw_dir, jobs: int, strict: bool, pr
     import absl.logging
     import tensorflow_datasets as tfds
 
-    from data_pipelines.video_builder import BuildOptions
+    from data_pipelines.record_builder import BuildOptions
 
     verbosity = absl.logging.get_verbosity()
     absl.logging.set_verbosity(absl.logging.ERROR)

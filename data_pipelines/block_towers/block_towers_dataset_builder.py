@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 from data_pipelines.block_towers.raw import choose_test_videos, find_table, find_towers, read_sample
 from data_pipelines.datasets import CARD_FILENAME
 from data_pipelines.features import tower_features
-from data_pipelines.video_builder import Tasks, VideoBuilder, option
+from data_pipelines.record_builder import option
+from data_pipelines.video_builder import Tasks, VideoBuilder
 
 
 @dataclasses.dataclass

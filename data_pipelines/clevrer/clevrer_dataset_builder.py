@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 from data_pipelines.clevrer.raw import find_videos, read_sample
 from data_pipelines.datasets import CARD_FILENAME
 from data_pipelines.features import video_features
-from data_pipelines.video_builder import Tasks, VideoBuilder, option
+from data_pipelines.record_builder import option
+from data_pipelines.video_builder import Tasks, VideoBuilder
 
 
 @dataclasses.dataclass

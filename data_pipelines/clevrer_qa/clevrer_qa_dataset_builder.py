@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from data_pipelines.clevrer_qa.raw import QuestionScene, find_question_files, read_questions
 from data_pipelines.datasets import CARD_FILENAME
 from data_pipelines.question_builder import QuestionBuilder
-from data_pipelines.video_builder import option
+from data_pipelines.record_builder import option
 
 
 @dataclasses.dataclass

@@ -1,40 +1,19 @@
-"""One rendered tower as a sample."""
+"""One rendered tower as an example."""
+
+from typing import Any
 
 import numpy as np
 
 from data_pipelines.block_towers.example import tower_example
-from data_pipelines.samples import Problem, Sample
-from data_pipelines.simulator import TowerConfig, simulate_tower, video_seed
-
-# Numbers of videos, and with them the seeds, of one split never reach those of the other.
-FIRST_INDEX = {"train": 0, "test": 500_000}
+from data_pipelines.simulator import TowerConfig, simulate_tower
 
 
-def render_sample(
-    towers: TowerConfig,
-    seed: int,
-    index: int,
-    height: int,
-    width: int,
-    stride: int,
-    num_frames: int | None,
-    supersampling: int,
-) -> Sample:
-    """Simulates and renders one tower; `SimulatedBlockTowersConfig` says what the arguments are."""
-    filename = f"tower_{index:05d}"
-    try:
-        tower = simulate_tower(
-            video_seed(seed, index),
-            height=height,
-            width=width,
-            stride=stride,
-            num_frames=num_frames,
-            supersampling=supersampling,
-            config=towers,
-        )
-    except ValueError as error:  # no tower of this seed is worth keeping
-        return Sample(None, (Problem(filename, str(error), True),))
-    example = tower_example(
+def render(
+    towers: TowerConfig, seed: int, index: int, filename: str, *, stride: int, **options: int | None
+) -> dict[str, Any]:
+    """Simulates and renders one tower; see `samples.Render`."""
+    tower = simulate_tower(seed, stride=stride, config=towers, **options)
+    return tower_example(
         scene_index=index,
         video_filename=filename,
         source_stride=stride,
@@ -46,4 +25,3 @@ def render_sample(
         fall=tower.fell,
         motion=tower._asdict(),
     )
-    return Sample(example)

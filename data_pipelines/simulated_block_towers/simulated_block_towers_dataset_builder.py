@@ -1,15 +1,14 @@
 """Block towers that the simulator renders straight to the size and stride at which they are stored."""
 
 import dataclasses
-import functools
-from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data_pipelines import simulator
 from data_pipelines.features import tower_features
-from data_pipelines.simulated_block_towers.render import FIRST_INDEX, render_sample
-from data_pipelines.video_builder import Tasks, VideoBuilder, option
+from data_pipelines.record_builder import option
+from data_pipelines.simulated_block_towers.render import render
+from data_pipelines.simulated_videos import SimulatedConfig, SimulatedVideoBuilder
 
 # Two or three large blocks in a square picture, for runs of a few minutes on a CPU. Source: our choice.
 QUICKSTART = dataclasses.replace(
@@ -22,12 +21,18 @@ QUICKSTART = dataclasses.replace(
     largest_offset=(0.4, 2.0),
     floor_radius=1.0,
 )
+FIRST_INDEX = {"train": 0, "test": 500_000}
 TOWERS = {"towers": simulator.TOWERS, "quickstart": QUICKSTART}
 
 
 @dataclasses.dataclass
-class SimulatedBlockTowersConfig(tfds.core.BuilderConfig):
+class SimulatedBlockTowersConfig(SimulatedConfig):
     """What is simulated and how it is stored."""
+
+    KIND = "towers"
+    CHOICES = TOWERS
+    FIRST_INDEX = FIRST_INDEX
+    FILENAME = "tower_{:05d}"
 
     towers: str = option("towers", "towers or quickstart")
     height: int = option(64, "rows of a frame, in pixels")
@@ -39,31 +44,11 @@ class SimulatedBlockTowersConfig(tfds.core.BuilderConfig):
     seed: int = option(0, "another seed, other towers")
     supersampling: int = option(3, "rays per pixel and axis")
 
-    def __post_init__(self):
-        if self.towers not in TOWERS:
-            raise ValueError(f"towers must be one of {', '.join(TOWERS)}, not {self.towers!r}")
-        for field in ("height", "width", "stride", "num_train", "num_test", "supersampling"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")
-        if max(self.num_train, self.num_test) > FIRST_INDEX["test"]:
-            raise ValueError(f"a split holds at most {FIRST_INDEX['test']} videos")
-        if self.num_frames < 0 or self.seed < 0:
-            raise ValueError("num_frames and seed must be at least 0")
-        available = TOWERS[self.towers].num_frames
-        if (self.num_frames - 1) * self.stride >= available:
-            raise ValueError(
-                f"{self.num_frames} frames at stride {self.stride} span more than the {available} frames of a tower"
-            )
 
-    @property
-    def source_stride(self) -> int:
-        return self.stride
-
-
-class Builder(VideoBuilder):
+class Builder(SimulatedVideoBuilder):
     """Videos, exact masks, blocks, trajectories, positions in the image and whether the tower falls."""
 
-    MANUAL_DOWNLOAD_INSTRUCTIONS = None
+    render = staticmethod(render)
     BUILDER_CONFIGS = [  # noqa: RUF012, TFDS's own convention
         SimulatedBlockTowersConfig(
             name="quickstart",
@@ -86,29 +71,3 @@ class Builder(VideoBuilder):
         return self.dataset_info_from_configs(
             features=tower_features(config.height, config.width), disable_shuffling=True
         )
-
-    def _tasks(self, raw_dir: Path | None) -> Tasks:
-        config = self.builder_config
-        return {
-            split: [
-                functools.partial(
-                    render_sample,
-                    TOWERS[config.towers],
-                    config.seed,
-                    FIRST_INDEX[split] + position,
-                    config.height,
-                    config.width,
-                    config.stride,
-                    config.num_frames or None,
-                    config.supersampling,
-                )
-                for position in range(number)
-            ]
-            for split, number in (("train", config.num_train), ("test", config.num_test))
-        }
-
-    @classmethod
-    def simulated_card(cls, config: tfds.core.BuilderConfig) -> dict:
-        fields = [field.name for field in dataclasses.fields(config) if "help" in field.metadata]
-        options = {name: getattr(config, name) for name in fields}
-        return simulator.simulator_card(TOWERS[config.towers], **options)

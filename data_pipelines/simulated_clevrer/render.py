@@ -1,40 +1,20 @@
-"""One rendered video as a sample."""
+"""One rendered video as an example."""
+
+from typing import Any
 
 import numpy as np
 
-from data_pipelines.samples import Problem, Sample
-from data_pipelines.simulator import SceneConfig, simulate_video, video_seed
-
-# Scene indices, and with them the seeds, of one split never reach those of the other.
-FIRST_INDEX = {"train": 0, "validation": 500_000}
+from data_pipelines.simulator import SceneConfig, simulate_video
 
 
-def render_sample(
-    scenes: SceneConfig,
-    seed: int,
-    index: int,
-    height: int,
-    width: int,
-    stride: int,
-    num_frames: int | None,
-    supersampling: int,
-) -> Sample:
-    """Simulates and renders one video; `SimulatedClevrerConfig` says what the arguments are."""
-    try:
-        result = simulate_video(
-            scenes,
-            video_seed(seed, index),
-            height=height,
-            width=width,
-            stride=stride,
-            num_frames=num_frames,
-            supersampling=supersampling,
-        )
-    except ValueError as error:  # no scene of this seed is worth keeping
-        return Sample(None, (Problem(f"video_{index:05d}", str(error), True),))
-    example = {
+def render(
+    scenes: SceneConfig, seed: int, index: int, filename: str, *, stride: int, **options: int | None
+) -> dict[str, Any]:
+    """Simulates and renders one video; see `samples.Render`."""
+    result = simulate_video(scenes, seed, stride=stride, **options)
+    return {
         "scene_index": index,
-        "video_filename": f"video_{index:05d}",
+        "video_filename": filename,
         "source_stride": stride,
         "video": result.video,
         "segmentation": result.segmentation,
@@ -55,4 +35,3 @@ def render_sample(
             "location": [np.array(collision.location, np.float32) for collision in result.collisions],
         },
     }
-    return Sample(example)

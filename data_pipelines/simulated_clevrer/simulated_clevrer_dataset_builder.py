@@ -1,16 +1,16 @@
 """CLEVRER-like videos that the simulator renders straight to the size and stride at which they are stored."""
 
 import dataclasses
-import functools
-from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data_pipelines import simulator
 from data_pipelines.features import video_features
-from data_pipelines.simulated_clevrer.render import FIRST_INDEX, render_sample
-from data_pipelines.video_builder import Tasks, VideoBuilder, option
+from data_pipelines.record_builder import option
+from data_pipelines.simulated_clevrer.render import render
+from data_pipelines.simulated_videos import SimulatedConfig, SimulatedVideoBuilder
 
+FIRST_INDEX = {"train": 0, "validation": 500_000}
 SCENES = {
     "clevrer": simulator.CLEVRER,
     "six_objects": simulator.SIX_OBJECTS,
@@ -19,8 +19,13 @@ SCENES = {
 
 
 @dataclasses.dataclass
-class SimulatedClevrerConfig(tfds.core.BuilderConfig):
+class SimulatedClevrerConfig(SimulatedConfig):
     """What is simulated and how it is stored."""
+
+    KIND = "scenes"
+    CHOICES = SCENES
+    FIRST_INDEX = FIRST_INDEX
+    FILENAME = "video_{:05d}"
 
     scenes: str = option("clevrer", "clevrer, six_objects or quickstart")
     height: int = option(64, "rows of a frame, in pixels")
@@ -34,32 +39,11 @@ class SimulatedClevrerConfig(tfds.core.BuilderConfig):
     seed: int = option(0, "another seed, other videos")
     supersampling: int = option(3, "rays per pixel and axis")
 
-    def __post_init__(self):
-        if self.scenes not in SCENES:
-            raise ValueError(f"scenes must be one of {', '.join(SCENES)}, not {self.scenes!r}")
-        for field in ("height", "width", "stride", "num_train", "num_validation", "supersampling"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")
-        if self.num_train > FIRST_INDEX["validation"] or self.num_validation > FIRST_INDEX["validation"]:
-            raise ValueError(f"a split holds at most {FIRST_INDEX['validation']} videos")
-        if self.num_frames < 0 or self.seed < 0:
-            raise ValueError("num_frames and seed must be at least 0")
-        visible = SCENES[self.scenes].num_frames
-        if (self.num_frames - 1) * self.stride >= visible:
-            raise ValueError(
-                f"{self.num_frames} frames at stride {self.stride} span more than the {visible} frames of a "
-                f"{self.scenes} scene"
-            )
 
-    @property
-    def source_stride(self) -> int:
-        return self.stride
-
-
-class Builder(VideoBuilder):
+class Builder(SimulatedVideoBuilder):
     """Videos, exact masks, objects, trajectories, positions in the image and collisions."""
 
-    MANUAL_DOWNLOAD_INSTRUCTIONS = None
+    render = staticmethod(render)
     BUILDER_CONFIGS = [  # noqa: RUF012, TFDS's own convention
         SimulatedClevrerConfig(
             name="quickstart",
@@ -97,29 +81,3 @@ class Builder(VideoBuilder):
         return self.dataset_info_from_configs(
             features=video_features(config.height, config.width), disable_shuffling=True
         )
-
-    def _tasks(self, raw_dir: Path | None) -> Tasks:
-        config = self.builder_config
-        return {
-            split: [
-                functools.partial(
-                    render_sample,
-                    SCENES[config.scenes],
-                    config.seed,
-                    FIRST_INDEX[split] + position,
-                    config.height,
-                    config.width,
-                    config.stride,
-                    config.num_frames or None,
-                    config.supersampling,
-                )
-                for position in range(number)
-            ]
-            for split, number in (("train", config.num_train), ("validation", config.num_validation))
-        }
-
-    @classmethod
-    def simulated_card(cls, config: tfds.core.BuilderConfig) -> dict:
-        fields = [field.name for field in dataclasses.fields(config) if "help" in field.metadata]
-        options = {name: getattr(config, name) for name in fields}
-        return simulator.simulator_card(SCENES[config.scenes], **options)

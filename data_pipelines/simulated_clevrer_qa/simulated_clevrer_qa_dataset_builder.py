@@ -11,11 +11,10 @@ from data_pipelines.clevrer_qa.raw import QuestionScene, parse_scene
 from data_pipelines.parallel import ordered_map
 from data_pipelines.progress import Progress
 from data_pipelines.question_builder import QuestionBuilder
-from data_pipelines.simulated_clevrer.render import FIRST_INDEX
-from data_pipelines.simulated_clevrer.simulated_clevrer_dataset_builder import SCENES
+from data_pipelines.record_builder import option, option_values
+from data_pipelines.simulated_clevrer.simulated_clevrer_dataset_builder import FIRST_INDEX, SCENES
 from data_pipelines.simulated_clevrer_qa.truths import scene_truth
 from data_pipelines.simulator.questions import question_scenes
-from data_pipelines.video_builder import option
 
 
 @dataclasses.dataclass
@@ -79,6 +78,4 @@ class Builder(QuestionBuilder):
 
     @classmethod
     def simulated_card(cls, config: tfds.core.BuilderConfig) -> dict:
-        fields = [field.name for field in dataclasses.fields(config) if "help" in field.metadata]
-        options = {name: getattr(config, name) for name in fields}
-        return simulator.simulator_card(SCENES[config.scenes], **options)
+        return simulator.simulator_card(SCENES[config.scenes], **option_values(config))

@@ -1,6 +1,8 @@
 """Questions about simulated_clevrer's videos: the same scenes, and the simulator's card."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -48,6 +50,15 @@ def test_the_questions_are_about_the_videos_of_the_same_index(built):
         # They could not be mistaken for those of another video: its colours are others.
         assert any(color not in colors[other] for _, color in answers for other in indices)
         assert {int(record["scene_index"]) for record in asked} == set(indices)
+
+
+def test_another_process_writes_the_same_bytes(built, tmp_path):
+    options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+    command = [sys.executable, "-m", "data_pipelines.build", "simulated_clevrer_qa/quickstart", *options]
+    subprocess.run([*command, f"--data_dir={tmp_path}"], check=True, capture_output=True, timeout=300)
+    ours = {path.name: path.read_bytes() for path in built[0].iterdir()}
+    theirs = {path.name: path.read_bytes() for path in tmp_path.rglob("1.0.0/*")}
+    assert any("array_record" in name for name in ours) and ours == theirs
 
 
 def test_the_card_and_the_summary(built):
