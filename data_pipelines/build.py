@@ -10,6 +10,7 @@ import fcntl
 import importlib
 import io
 import json
+import logging
 import shutil
 import sys
 import tempfile
@@ -147,13 +148,13 @@ def build(
 
 
 def _write(builder_class, config, data_dir, raw_dir, jobs: int, strict: bool, progress: bool) -> None:
-    import absl.logging
     import tensorflow_datasets as tfds
 
     from data_pipelines.record_builder import BuildOptions
 
-    verbosity = absl.logging.get_verbosity()
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         # TFDS announces on stdout what it is about to do; results belong there.
         with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as download_dir:
@@ -165,7 +166,7 @@ def _write(builder_class, config, data_dir, raw_dir, jobs: int, strict: bool, pr
                 download_config=tfds.download.DownloadConfig(manual_dir=raw_dir, try_download_gcs=False),
             )
     finally:
-        absl.logging.set_verbosity(verbosity)
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

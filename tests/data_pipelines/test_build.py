@@ -1,6 +1,7 @@
 """Building: interruption, determinism, quiet, and the command line."""
 
 import functools
+import logging
 import os
 import signal
 import subprocess
@@ -177,3 +178,11 @@ def test_results_come_in_order_and_errors_come_through():
         assert [next(results) for _ in range(3)] == [3, 1, 2]
         with pytest.raises(ValueError, match="seven"):
             next(results)
+
+
+def test_building_leaves_the_callers_log_as_it_was(tmp_path, monkeypatch):
+    """A program that silences Orbax's narration stays silent after it has built its data."""
+    monkeypatch.setattr(logging.getLogger("absl"), "level", logging.CRITICAL)
+    config = build.make_config("simulated_clevrer_qa", "quickstart", num_train=1, num_validation=1)
+    build.build("simulated_clevrer_qa", config, tmp_path, jobs=1, progress=False)
+    assert logging.getLogger("absl").level == logging.CRITICAL
