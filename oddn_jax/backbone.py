@@ -19,7 +19,7 @@ from oddn_jax.layers import uniform_init
 from oddn_jax.losses import Losses
 from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import POOL, RefinementNetwork, empty_inputs
-from oddn_jax.video_model import Seen, VideoModel
+from oddn_jax.video_model import Seen, VideoModel, check_one_source
 
 
 class Backbone(VideoModel):
@@ -88,14 +88,8 @@ class Backbone(VideoModel):
         noise: Float[Array, "r *b k l"] | None,
     ) -> Float[Array, "r *b k l"]:
         """Checks what `infer` is given, and returns the noise, drawn where there is only a key."""
-        config = self.config
-        if video.shape[-3:-1] != (config.image_height, config.image_width):
-            raise ValueError(
-                f"frames are {video.shape[-3]}x{video.shape[-2]} (height x width), "
-                f"the model's are {config.image_height}x{config.image_width}"
-            )
-        if (key is None) == (noise is None):
-            raise ValueError("give either a key or noise, not both and not neither")
+        self.check_frames(video)
+        check_one_source(key, noise)
         if noise is None:
             noise = self._draw(key, video.shape[:-3], video.dtype)
         return noise

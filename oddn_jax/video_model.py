@@ -20,6 +20,12 @@ class Seen(NamedTuple):
     predicted_masks: Float[Array, "b s k h w 1"] | None = None
 
 
+def check_one_source(key: PRNGKeyArray | None, noise: Any) -> None:
+    """Raises ValueError unless there is either a key to draw noise with, or the noise."""
+    if (key is None) == (noise is None):
+        raise ValueError("give either a key or noise, not both and not neither")
+
+
 class VideoModel(nn.Module):
     """A model that can be trained, evaluated, drawn and exported by the programs.
 
@@ -57,6 +63,16 @@ class VideoModel(nn.Module):
         """The parameters before the first step, all collections in one tree."""
         variables = self.init(key, method="initialize_parameters")
         return {**variables["params"], **{name: variables[name] for name in self.collections}}
+
+    @nn.nowrap
+    def check_frames(self, video: Float[Array, "*b h w 3"]) -> None:
+        """Raises ValueError unless the frames have the configured height and width."""
+        height, width = video.shape[-3:-1]
+        wanted = self.config.image_height, self.config.image_width
+        if (height, width) != wanted:
+            raise ValueError(
+                f"frames are {height}x{width} (height x width), the model's are {wanted[0]}x{wanted[1]}"
+            )
 
     @nn.nowrap
     def to_variables(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from oddn_jax.decoder import Decoded, compose
 from oddn_jax.distributions import Posterior, sample, slot_kl
 from oddn_jax.losses import Losses
 from oddn_jax.metrics import training_diagnostics
-from oddn_jax.video_model import Seen, VideoModel
+from oddn_jax.video_model import Seen, VideoModel, check_one_source
 
 
 class Decomposition(NamedTuple):
@@ -144,12 +144,9 @@ class MONet(VideoModel):
         """
         config = self.config
         size = (config.image_height, config.image_width)
-        if video.shape[-3:-1] != size:
-            raise ValueError(
-                f"frames are {video.shape[-3]}x{video.shape[-2]} (height x width), the model's are {size[0]}x{size[1]}"
-            )
-        if not deterministic and (key is None) == (noise is None):
-            raise ValueError("give either a key or noise, not both and not neither")
+        self.check_frames(video)
+        if not deterministic:
+            check_one_source(key, noise)
         log_masks = self.attend(video)
         slots = jnp.broadcast_to(video[..., None, :, :, :], (*log_masks.shape[:-1], 3))
         posterior = self.encoder(slots.reshape(-1, *size, 3), log_masks.reshape(-1, *size, 1))

@@ -17,7 +17,7 @@ from oddn_jax.baselines.srvp_states import MLP, Gaussian, draw, euler_steps, gau
 from oddn_jax.layers import dense
 from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import LSTMCell, RefinementState
-from oddn_jax.video_model import Seen, VideoModel
+from oddn_jax.video_model import Seen, VideoModel, check_one_source
 
 
 class SRVP(VideoModel):
@@ -238,16 +238,11 @@ class SRVP(VideoModel):
     ) -> SRVPNoise:
         """Checks the arguments of `__call__` and `rollout`, and draws the noise unless it is given."""
         config = self.config
-        if video.shape[-3:-1] != (config.image_height, config.image_width):
-            raise ValueError(
-                f"frames are {video.shape[-3]}x{video.shape[-2]} (height x width), "
-                f"the model's are {config.image_height}x{config.image_width}"
-            )
+        self.check_frames(video)
         fewest = max(2, config.num_inference_frames)
         if video.shape[1] < fewest:
             raise ValueError(f"SRVP needs at least {fewest} frames, the clip has {video.shape[1]}")
-        if (key is None) == (noise is None):
-            raise ValueError("give either a key or noise, not both and not neither")
+        check_one_source(key, noise)
         if noise is None:
             noise = self._draw_noise(jax.random.split(key, video.shape[0]), num_frames)
         return noise
