@@ -261,11 +261,11 @@ def test_tensorboard_shows_what_metrics_jsonl_holds(finished):
 
 
 def test_training_learns(config, tmp_path):
-    config.num_steps, config.log_every = 25, 1
+    config.num_steps, config.log_every = 15, 1
     config.eval_every = config.save_every = 100
     train.fit(config, tmp_path)
     losses = [row["loss"] for row in read_metrics(tmp_path) if row["split"] == "train"]
-    assert len(losses) == 25 and np.mean(losses[-5:]) < 0.75 * losses[0]
+    assert len(losses) == 15 and np.mean(losses[-5:]) < 0.75 * losses[0]
 
 
 def test_figures_of_a_run(finished, config):
