@@ -1,5 +1,6 @@
 """What the data sets of questions have in common: one record a question, in the order of the videos."""
 
+import abc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ class QuestionBuilder(RecordBuilder, skip_registration=True):
 
     RECORDS_PER_SHARD = 65_536  # some 100 MB
 
+    @abc.abstractmethod
     def _scenes(self, raw_dir: Path | None) -> tuple[dict[str, list[QuestionScene]], dict | None]:
         """The questions of each split, and the card of the simulator that asked them, None for real ones."""
-        raise NotImplementedError
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

@@ -5,6 +5,7 @@ and writes the fields of a record in any order. This one appends to ArrayRecord 
 constant memory, the position of a record is that of its example, and the same data are the same bytes.
 """
 
+import abc
 import contextlib
 import dataclasses
 import json
@@ -53,9 +54,9 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """The card that building this config would write today; None where the data come from raw files."""
         return None
 
+    @abc.abstractmethod
     def _index(self) -> dict[str, Any]:
         """What the index holds, when all records are written."""
-        raise NotImplementedError
 
     def _raw_dir(self, dl_manager) -> Path | None:
         return Path(dl_manager.manual_dir) if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None

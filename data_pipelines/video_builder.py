@@ -1,5 +1,6 @@
 """What the data sets of videos have in common: made in order by several processes, with an index for choosing clips."""
 
+import abc
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +22,9 @@ class VideoBuilder(RecordBuilder, skip_registration=True):
 
     RECORDS_PER_SHARD = 256  # 400 MB of 128 frames of 64 x 64
 
+    @abc.abstractmethod
     def _tasks(self, raw_dir: Path | None) -> Tasks:
         """What makes each video of each split. Tasks run in other processes."""
-        raise NotImplementedError
 
     def _card(self, raw_dir: Path | None) -> dict | None:
         """The card of the simulator that made the videos, None for real ones."""

@@ -8,7 +8,7 @@ from data_pipelines import simulator
 from data_pipelines.features import tower_features
 from data_pipelines.record_builder import option
 from data_pipelines.simulated_block_towers.render import render
-from data_pipelines.simulated_videos import SimulatedConfig, SimulatedVideoBuilder
+from data_pipelines.simulated_video_builder import SimulatedConfig, SimulatedVideoBuilder
 
 # Two or three large blocks in a square picture, for runs of a few minutes on a CPU. Source: our choice.
 QUICKSTART = dataclasses.replace(

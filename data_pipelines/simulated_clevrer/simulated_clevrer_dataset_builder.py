@@ -8,7 +8,7 @@ from data_pipelines import simulator
 from data_pipelines.features import video_features
 from data_pipelines.record_builder import option
 from data_pipelines.simulated_clevrer.render import render
-from data_pipelines.simulated_videos import SimulatedConfig, SimulatedVideoBuilder
+from data_pipelines.simulated_video_builder import SimulatedConfig, SimulatedVideoBuilder
 
 FIRST_INDEX = {"train": 0, "validation": 500_000}
 SCENES = {
