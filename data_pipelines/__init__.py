@@ -1,0 +1,1 @@
+"""Raw files to data sets, and data sets to batches. Never imports JAX."""

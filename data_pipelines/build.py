@@ -150,7 +150,7 @@ def build(
 def _write(builder_class, config, data_dir, raw_dir, jobs: int, strict: bool, progress: bool) -> None:
     import tensorflow_datasets as tfds
 
-    from data_pipelines.record_builder import BuildOptions
+    from data_pipelines.builders.records import BuildOptions
 
     logger = logging.getLogger("absl")
     level = logger.level
@@ -184,7 +184,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _builder_class(name: str):
     if name not in DATASETS:
         raise ValueError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}")
-    return importlib.import_module(f"data_pipelines.{name}.{name}_dataset_builder").Builder
+    return importlib.import_module(f"data_pipelines.builders.{name}.{name}_dataset_builder").Builder
 
 
 def verify(name: str, config_name: str, data_dir: str | Path) -> None:

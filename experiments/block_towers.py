@@ -1,7 +1,7 @@
 """Trains ODDN on block towers.
 
 Without arguments: a small model on simulated towers that are made first (kept in data/ for the next time), some
-minutes on two CPU cores. The real towers need their strips, see data_pipelines/block_towers/README.md:
+minutes on two CPU cores. The real towers need their strips, see data_pipelines/builders/block_towers/README.md:
 
     python -m experiments.block_towers --config=experiments/configs/block_towers.py:prediction
 
@@ -12,7 +12,7 @@ import pathlib
 
 from experiments import command_line
 from experiments.config import TrainConfig
-from experiments.train import fit_and_draw
+from experiments.training.loop import fit_and_draw
 
 QUICKSTART = f"{pathlib.Path(__file__).parent / 'configs' / 'block_towers.py'}:quickstart"
 

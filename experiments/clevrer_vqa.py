@@ -14,9 +14,9 @@ the most frequent answer to each kind of question, and of executing the question
 import pathlib
 
 from experiments import command_line
+from experiments.config import VQAConfig
 from experiments.vqa import curves
 from experiments.vqa.answering import table, train_and_evaluate
-from experiments.vqa.config import VQAConfig
 
 QUICKSTART = f"{pathlib.Path(__file__).parent / 'configs' / 'clevrer_vqa.py'}:quickstart"
 

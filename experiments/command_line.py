@@ -1,7 +1,6 @@
-"""What all programs share: their flags, one-line errors, exit codes, the compilation cache, and kept memory."""
+"""What all programs share: their flags, one-line errors, exit codes."""
 
 import argparse
-import ctypes
 import difflib
 import inspect
 import os
@@ -11,7 +10,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -20,8 +18,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import config as configs
-from experiments import processes
 from experiments.config import TrainConfig
+from experiments.machine import processes
+from experiments.machine.preparation import prepare
 
 WRONG_USE, GUARD_STOPPED, INTERRUPTED = 2, 3, 130
 
@@ -224,36 +223,3 @@ def help_text(
         "or, without the first three, when `srun` starts them.\n\n"
         f"Options of this config:\n{options}"
     )
-
-
-def prepare() -> None:
-    """What every program does before it uses JAX for the first time: a compilation cache, and memory that is kept.
-
-    Compiled steps are kept in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another.
-    """
-    keep_freed_memory()
-    if jax.config.jax_compilation_cache_dir is None:
-        cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "oddn_jax" / "jax"))
-
-
-def keep_freed_memory() -> bool:
-    """Lets this process keep the memory that it frees, for its next step; to be called before JAX makes its threads.
-
-    XLA on the CPU asks for all its intermediate results anew at each step. Where the C library has given so much memory
-    back, up to a third of a training step is the kernel handing out zeroed pages (measured; experiments/README.md).
-
-    Returns:
-        whether it does: not with an accelerator's plugin, without glibc, or where the environment sets up malloc.
-    """
-    theirs = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get(
-        "GLIBC_TUNABLES", ""
-    )
-    if theirs or metadata.entry_points(group="jax_plugins"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    # malloc.h: no mapping for a single block, no giving back from the end of the heap, one heap for all threads.
-    never_map, never_trim, one_heap = (-4, 0), (-1, -1), (-8, 1)
-    return all([mallopt(*option) for option in (never_map, never_trim, one_heap)])

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import oddn_jax
-from experiments import command_line, trained
+from experiments import command_line
+from experiments.runs import trained
 from oddn_jax.export import write_whole
 
 DEFAULT_OUTPUT = "oddn.safetensors"

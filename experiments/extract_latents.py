@@ -11,7 +11,8 @@ made later are the same to the last byte.
 import argparse
 import pathlib
 
-from experiments import command_line, trained
+from experiments import command_line
+from experiments.runs import trained
 from experiments.vqa import extraction
 
 

@@ -6,30 +6,18 @@ python -m experiments.figures --run=runs/quickstart
 import argparse
 import json
 import pathlib
-from functools import partial
 from typing import Any
 
-import numpy as np
-
-from experiments import analysis, command_line, plates
-from experiments.drawing import save_gif, save_png
-from experiments.logs import say
-from experiments.observations import (
-    BATCH_SIZE,
-    Clip,
-    Source,
+from experiments import command_line
+from experiments.pictures import analysis
+from experiments.pictures.gallery import draw_clip, draw_dynamics, draw_errors, draw_relation, left_out
+from experiments.pictures.observations import (
     find_clips,
-    find_collision,
-    find_mover,
     look,
-    observed_clips,
 )
-from experiments.report import Picture, learning_curves, write_report
-from experiments.trained import Trained, add_arguments, add_data_arguments, open_trained
-
-TRAVERSAL_STEPS = np.linspace(-2, 2, 5)  # standard deviations
-# The names of metrics.json, and ours, beside the model's.
-REFERENCES = {"copy_last_mse": "copy of the last seen frame", "mean_frame_mse": "mean training frame"}
+from experiments.pictures.report import learning_curves, write_report
+from experiments.runs.logs import say
+from experiments.runs.trained import add_arguments, add_data_arguments, open_trained
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,18 +76,6 @@ def main(options: argparse.Namespace) -> None:
     print(f"{len(pictures)} figures in {folder}\nthe report: {output / 'report.html'}")
 
 
-def left_out(trained: Trained, clip: Clip) -> str:
-    """What cannot be drawn of a model, in a sentence; nothing where it has everything."""
-    name, missing = type(trained.model).__name__, []
-    if clip.seen.decoded.slot_masks is None:
-        missing.append("segments nothing, for it has no slots")
-    if clip.seen.future is None:
-        missing.append("predicts no frames")
-    if not analysis.has_dynamics(trained.model):
-        missing.append("has no dynamics and no relations between slots")
-    return f"{name} {'; it '.join(missing)}" if missing else ""
-
-
 def read_metrics(*paths: pathlib.Path) -> dict[str, Any]:
     """Reads the first of some files that is there, as evaluate.py writes it; nothing where none can be read."""
     for path in paths:
@@ -110,138 +86,6 @@ def read_metrics(*paths: pathlib.Path) -> dict[str, Any]:
         except (ValueError, TypeError):
             say(f"going on without {path}, which is broken")
     return {}
-
-
-def draw_clip(clip: Clip, folder: pathlib.Path, number: int) -> list[Picture]:
-    """Figures 3 and 8, and 4 to 6."""
-    video, decoded, future = clip.batch["video"], clip.seen.decoded, clip.seen.future
-    truth = clip.batch["segmentation"] if clip.batch["has_segmentation"] else None
-    prediction, decomposition = f"prediction_clip_{number:02}", f"decomposition_clip_{number:02}"
-    pictures = [
-        Picture(
-            f"Decomposition, clip {number + 1} (paper: Figures 4 to 6)",
-            "Slots are matched between frames afterwards, by the overlap of their masks and by their colours.",
-            "Rows of frames: input, reconstruction, segmentation, and the mask and the picture of each slot.",
-            (
-                save_png(plates.decomposition_strip(video, decoded, truth), folder / f"{decomposition}.png"),
-                save_gif(plates.decomposition_frames(video, decoded), folder / f"{decomposition}.gif"),
-            ),
-        ),
-    ]
-    if future is None:
-        return pictures
-    future = future.decoded
-    observed = len(video) - len(future.reconstruction)
-    return [
-        Picture(
-            f"Prediction, clip {number + 1} (paper: Figures 3 and 8)",
-            f"The model sees the first {observed} frames and predicts the other {len(future.reconstruction)}.",
-            f"Rows of {len(video)} frames: truth, predicted frames, their segmentation, their error.",
-            (
-                save_png(plates.prediction_strip(video, future), folder / f"{prediction}.png"),
-                save_gif(plates.prediction_frames(video, future), folder / f"{prediction}.gif"),
-            ),
-        ),
-        *pictures,
-    ]
-
-
-def draw_errors(
-    trained: Trained,
-    source: Source,
-    errors: dict[str, np.ndarray],
-    metrics: dict[str, Any],
-    folder: pathlib.Path,
-) -> Picture:
-    """Figure 7: from metrics.json where it is about this model and data, else from the errors f32[n s] of n clips."""
-    name = type(trained.model).__name__
-    scores, num_clips = metrics.get("metrics", {}), len(errors[name])
-    curves = {
-        name: (values.mean(0), values.std(0, ddof=1) / num_clips**0.5 if num_clips > 1 else 0 * values[0])
-        for name, values in errors.items()
-    }
-    measured = (metrics.get("step"), metrics.get("data"), metrics.get("split"))
-    if measured == (trained.provenance.get("step"), source.name, source.split) and "predicted_mse" in scores:
-        num_clips = scores["predicted_mse"]["n"]
-        curves = {
-            name: (scores[key]["mean"], scores[key]["standard_error"] or np.zeros(len(scores[key]["mean"])))
-            for key, name in {"predicted_mse": name, **REFERENCES}.items()
-            if key in scores
-        }
-    values = "; ".join(f"{name}: {', '.join(f'{x:.4f}' for x in mean)}" for name, (mean, _) in curves.items())
-    return Picture(
-        "Prediction error (paper: Figure 7)",
-        f"Mean squared error of each predicted frame over {num_clips} clips. {values}.",
-        f"Line chart of the error over the predicted frame. {values}.",
-        (save_png(plates.error_chart(curves), folder / "prediction_error.png"),),
-    )
-
-
-def draw_relation(trained: Trained, source: Source, clips: list[Clip], folder: pathlib.Path) -> Picture:
-    """Figure 9, of the first clip with a collision after the observed frames; of any clip where there is none."""
-    try:
-        clips = list(observed_clips(trained, source, BATCH_SIZE, selection="collision"))
-    except ValueError:  # no collisions in these data
-        clips = clips[:1]
-    found = [find_collision(source, clip) for clip in clips]
-    number = next((n for n, collision in enumerate(found) if collision.frame is not None), 0)
-    clip, (pair, frame, reason) = clips[number], found[number]
-    video, seen = clip.batch["video"], clip.seen
-    series = analysis.pair_series(seen.interaction.pair_attention, pair)
-    peak = f"The attention of slots {pair[0] + 1} and {pair[1] + 1} peaks at t = {series.argmax() + 2}."
-    return Picture(
-        "Relation attention (paper: Figure 9)",
-        f"How much every slot acts on each of two, from the second frame on. {reason} {peak}",
-        f"Frames of a clip, and below them two line charts of attention over time. {reason} {peak}",
-        (
-            save_png(plates.relation_chart(video, seen, pair, frame), folder / "relation_attention.png"),
-            save_gif(
-                plates.relation_frames(video, seen.decoded, pair, series, frame),
-                folder / "relation_attention.gif",
-            ),
-        ),
-    )
-
-
-def draw_dynamics(
-    trained: Trained, clips: list[Clip], spread: np.ndarray, folder: pathlib.Path
-) -> list[Picture]:
-    """Figure 10 a to c."""
-    clip, frame, slot, reason = find_mover(clips)
-    seen = clip.seen
-    dynamics, latents = seen.interaction.updated_dynamics[frame - 1], seen.latents[frame]
-    apply = partial(analysis.apply, trained.model, trained.params)
-    predict, decode = (partial(apply, method=method) for method in ("predict_latents", "decode"))
-    values = dynamics[slot][:, None] + spread[:, None] * TRAVERSAL_STEPS
-    traversal = analysis.traverse(predict, decode, latents, dynamics, slot, values.astype(np.float32))
-    speeds = "; ".join(
-        f"dimension {d + 1}: x {x:+.3f}, y {y:+.3f}" for d, (x, y) in enumerate(traversal.velocity)
-    )
-    return [
-        Picture(
-            "Attention of the distillation (paper: Figure 10 a, b)",
-            f"Where slot {slot + 1} of t = {frame + 1} looks when its dynamics are distilled: wider and darker lines "
-            "mean more attention; what lacks to 100 % goes to slots of its own frame. Below, the same for all slots. "
-            f"{reason}",
-            "Two rows of slots joined by lines, and a table of attention in per cent.",
-            (
-                save_png(
-                    plates.match_chart(clip.batch["video"], seen, frame, slot),
-                    folder / "dynamics_attention.png",
-                ),
-            ),
-        ),
-        Picture(
-            "What the dynamics dimensions mean (paper: Figure 10 c)",
-            f"One dimension of slot {slot + 1}'s dynamics is varied by up to two standard deviations around its value; "
-            f"the crosses are the centre of the slot's mask. Its velocity, in pixels per frame and unit: {speeds}.",
-            f"Rows of predicted frames, one for each dynamics dimension, and an arrow for its velocity. {speeds}.",
-            (
-                save_png(plates.traversal_chart(traversal, slot), folder / "dynamics_traversal.png"),
-                save_gif(plates.traversal_frames(traversal, slot), folder / "dynamics_traversal.gif"),
-            ),
-        ),
-    ]
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ from typing import Any
 
 import jax
 
-from experiments import clevrer_pretrain, command_line, runs
+from experiments import clevrer_pretrain, command_line
 from experiments.config import TrainConfig
-from experiments.finetune_collision import continue_pretraining
-from experiments.logs import say
-from experiments.train import fit
+from experiments.runs import run_folder
+from experiments.runs.logs import say
+from experiments.training.continuation import continue_pretraining
+from experiments.training.loop import fit
 
 COLUMNS = ("seed", "step", "loss", "mse", "mse_predicted", "mse_copy_last", "slot_usage")
 
@@ -50,7 +51,7 @@ def main(config: TrainConfig, workdir: pathlib.Path, num_seeds: int) -> None:
         if jax.process_index() == 0:
             run = {"seed": seed, "workdir": str(folder), "stopped": stopped.get(seed)}
             rows.append(run | best_validation(folder))
-            runs.write_json(workdir / "seeds.json", {"best_seed": best_seed(rows), "runs": rows})
+            run_folder.write_json(workdir / "seeds.json", {"best_seed": best_seed(rows), "runs": rows})
     if jax.process_index() == 0:
         print(f"{config.data.name}/{config.data.config}, {config.data.valid_split} split\n{table(rows)}")
     if stopped:

@@ -12,7 +12,7 @@ import pathlib
 
 from experiments import command_line
 from experiments.config import TrainConfig
-from experiments.train import fit_and_draw
+from experiments.training.loop import fit_and_draw
 
 QUICKSTART = f"{pathlib.Path(__file__).parent / 'configs' / 'baselines.py'}:iodine,quickstart"
 

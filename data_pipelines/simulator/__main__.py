@@ -17,7 +17,7 @@ from pathlib import Path
 from data_pipelines.simulator.clevrer_files import SPLITS, ClevrerWriter
 from data_pipelines.simulator.config import CLEVRER, QUICKSTART, SIX_OBJECTS, TOWERS, simulator_card
 from data_pipelines.simulator.generate import Summary, generate
-from data_pipelines.simulator.question_files import TruthWriter, check_videos, write_questions
+from data_pipelines.simulator.questions.files import TruthWriter, check_videos, write_questions
 from data_pipelines.simulator.tower_files import TowerWriter
 
 SCENES = {"clevrer": CLEVRER, "six_objects": SIX_OBJECTS, "quickstart": QUICKSTART}

@@ -1,0 +1,1 @@
+"""One file for each experiment, with what it takes and reaches: what `--config` names."""

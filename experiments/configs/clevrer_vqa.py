@@ -14,7 +14,7 @@ model.
 | any change       | as its preset           | not run yet | 1 GPU and more | not run yet |
 """
 
-from experiments.vqa.config import VQAConfig
+from experiments.config import VQAConfig
 from oddn_jax.reasoning import ALOEConfig
 
 PRESETS = ("quickstart", "clevrer")

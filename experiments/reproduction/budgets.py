@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments.config import TrainConfig, longest_clip
+from experiments.config import TrainConfig, VQAConfig, longest_clip
 from experiments.configs import baselines, clevrer_vqa
 from experiments.reproduction.targets import Row, Target
-from experiments.vqa.config import VQAConfig
 
 
 class Budget(NamedTuple):

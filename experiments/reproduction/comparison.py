@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments import paper
+from experiments.evaluation import paper
 from experiments.reproduction.targets import Metric, Target
 
 

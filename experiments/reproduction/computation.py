@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from experiments import paper
-from experiments.cost import count_flops
+from experiments.evaluation import paper
+from experiments.measuring.cost import count_flops
 from oddn_jax import ODDN, ODDNConfig
 from oddn_jax.backbone import Backbone
 from oddn_jax.baselines import IODINE, PROVIDE, ProvideConfig
@@ -60,7 +60,9 @@ class Computation(NamedTuple):
     parameters: int
     megabytes: float  # 2^20 bytes, of float32
     scanned: int  # operations, as the paper's column
-    inference: float  # operations of inferring the slots of one frame, as `experiments.cost` counts them
+    inference: (
+        float  # operations of inferring the slots of one frame, as `experiments.measuring.cost` counts them
+    )
 
 
 class Layer(NamedTuple):

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import checkpoints, steps
-from experiments.config import TrainConfig, longest_clip
-from experiments.logs import say
+from experiments.config import TrainConfig, VQAConfig, longest_clip
 from experiments.reproduction.budgets import Entry
-from experiments.train import work
-from experiments.vqa.config import VQAConfig
+from experiments.runs import checkpoints
+from experiments.runs.logs import say
+from experiments.training import steps
+from experiments.training.loop import work
 
 
 class Rate(NamedTuple):

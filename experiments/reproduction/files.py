@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from experiments.drawing import (
+from experiments.pictures.drawing import (
     FONT_SIZE,
     HEADER_HEIGHT,
     Row,

@@ -13,11 +13,12 @@ import numpy as np
 
 import oddn_jax
 from data_pipelines import loaders
-from experiments import checkpoints, datasets, evaluate, evaluation, runs, trained
 from experiments.config import TrainConfig
-from experiments.finetune_collision import continue_pretraining
+from experiments.evaluation import protocol, scoring
 from experiments.reproduction.budgets import Entry, Stage
-from experiments.train import fit
+from experiments.runs import checkpoints, datasets, run_folder, trained
+from experiments.training.continuation import continue_pretraining
+from experiments.training.loop import fit
 from experiments.vqa.answering import train_and_evaluate
 from experiments.vqa.config import RESUMABLE_FIELDS
 
@@ -30,7 +31,7 @@ def measure(entry: Entry, has_pictures: bool) -> dict[str, Any]:
     Args:
         has_pictures: the predicted frames are wanted too, as `predictions` gives them.
 
-    Raises: as `fit`, `evaluate.score` and `train_and_evaluate`.
+    Raises: as `fit`, `protocol.score` and `train_and_evaluate`.
     """
     for stage in entry.stages:
         if isinstance(stage.config, TrainConfig):
@@ -56,24 +57,24 @@ def scores(stage: Stage) -> dict[str, Any]:
     record = kept(stage.folder, command)
     if record is None:
         parser = argparse.ArgumentParser()
-        evaluate.add_arguments(parser)
+        protocol.add_arguments(parser)
         found = trained.open_trained(run=str(stage.folder))
-        record = evaluate.score(found, parser.parse_args(arguments))
+        record = protocol.score(found, parser.parse_args(arguments))
         record |= {"command": command, "params_sha256": checkpoints.digest(found.params)}
-        runs.write_json(stage.folder / "metrics.json", record)
+        run_folder.write_json(stage.folder / "metrics.json", record)
     return record
 
 
 def answers(stage: Stage) -> dict[str, Any]:
     """The scores of a reasoner, trained first where it is not."""
-    command = f"config {runs.fingerprint(stage.config, RESUMABLE_FIELDS)}"
+    command = f"config {run_folder.fingerprint(stage.config, RESUMABLE_FIELDS)}"
     finished = stage.config.num_steps in checkpoints.saved_steps(stage.folder)
     record = kept(stage.folder, command) if finished else None
     if record is None:
         record = train_and_evaluate(stage.config, stage.folder)
         params = checkpoints.load_params(stage.folder)
         record |= {"command": command, "params_sha256": checkpoints.digest(params)}
-        runs.write_json(stage.folder / "metrics.json", record)
+        run_folder.write_json(stage.folder / "metrics.json", record)
     return record
 
 
@@ -109,20 +110,20 @@ def predictions(stage: Stage) -> dict[str, np.ndarray]:
     observed = model.num_context_frames
     available = datasets.frames_available(loaders.dataset_summary(dataset_dir), data.stride)
     num_frames = min(available, observed + model.num_rollout_steps)
-    clips = evaluation.Clips(dataset_dir, data.valid_split, "collision", num_frames, data.stride)
+    clips = scoring.Clips(dataset_dir, data.valid_split, "collision", num_frames, data.stride)
     batches = loaders.evaluation_batches(
         dataset_dir,
         data.valid_split,
         num_frames=num_frames,
         stride=data.stride,
         batch_size=NUM_SHOWN_CLIPS,
-        selection="collision" if evaluation.count_clips(clips) else "first",
+        selection="collision" if scoring.count_clips(clips) else "first",
         limit=NUM_SHOWN_CLIPS,
     )
     with contextlib.closing(batches):
         batch = next(batches)
     options = oddn_jax.compiler_options(model.config)
-    look = jax.jit(evaluation.look_of(model, num_frames - observed), compiler_options=options)
+    look = jax.jit(scoring.look_of(model, num_frames - observed), compiler_options=options)
     seen = look(found.params, batch["video"], batch["example_id"].astype(np.uint32))
     held = {"video": batch["video"], "predicted": np.asarray(seen.predicted)}
     temporary = path.with_suffix(".partial")

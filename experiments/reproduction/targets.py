@@ -5,7 +5,7 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments import paper
+from experiments.evaluation import paper
 
 
 class Row(NamedTuple):

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines import build
-from experiments import runs, trained
-from experiments.config import DataConfig
-from experiments.logs import say
-from experiments.trained import Trained
+from experiments.config import DataConfig, VQAConfig
+from experiments.runs import run_folder, trained
+from experiments.runs.logs import say
+from experiments.runs.trained import Trained
 from experiments.vqa import extraction, features, questions, references, scores, steps, training
-from experiments.vqa.config import VQAConfig, check
+from experiments.vqa.config import check
 from experiments.vqa.features import VideoFeatures
 from experiments.vqa.training import Data
 
@@ -52,7 +52,7 @@ def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[s
         "scores": scores.score(valid.questions, predictions),
         "references": reference_scores(config, workdir, sources, train, valid),
     }
-    runs.write_json(workdir / "metrics.json", record)
+    run_folder.write_json(workdir / "metrics.json", record)
     return record
 
 
@@ -206,7 +206,7 @@ def describe(
     """Everything that a number must carry to be published."""
     simulated = (sources.questions / "simulator.json").is_file()
     manifest = extraction.read_manifest(sources.features) if sources.features else {}
-    versions = runs.versions()
+    versions = run_folder.versions()
     return {
         "questions": config.questions,
         "simulated": simulated,
@@ -247,7 +247,7 @@ def table(record: dict[str, Any]) -> str:
 
 
 def write_json(path: pathlib.Path, values: Any) -> None:
-    """Writes a JSON file whole or not at all, without the white space of `runs.write_json`."""
+    """Writes a JSON file whole or not at all, without the white space of `run_folder.write_json`."""
     temporary = path.with_name(f"{path.name}.partial")
     temporary.write_text(json.dumps(values) + "\n")
     os.replace(temporary, path)

@@ -4,7 +4,7 @@ import json
 import pathlib
 from collections.abc import Mapping
 
-from experiments import drawing
+from experiments.pictures import drawing
 
 RUNS = {"": "", "blind": " (blind)"}  # folders below the run's
 

@@ -23,10 +23,10 @@ from data_pipelines import clips
 from data_pipelines.datasets import Split, dataset_summary, open_split
 from data_pipelines.progress import Progress
 from data_pipelines.simulator.whole_files import whole_file
-from experiments import checkpoints, datasets, runs
 from experiments.config import DataConfig
-from experiments.logs import say
-from experiments.trained import Trained
+from experiments.runs import checkpoints, datasets, run_folder
+from experiments.runs.logs import say
+from experiments.runs.trained import Trained
 from oddn_jax import VideoModel, compiler_options
 from oddn_jax.models import model_name
 
@@ -214,9 +214,9 @@ def _write_manifest(
         "identity": identity,
         "splits": splits,
         "provenance": provenance,
-        "versions": runs.versions(),
+        "versions": run_folder.versions(),
     }
-    runs.write_json(folder / MANIFEST, content)
+    run_folder.write_json(folder / MANIFEST, content)
 
 
 def _shards(folder: pathlib.Path, split: str, number: int, shard_size: int) -> list[pathlib.Path]:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.clevrer_qa.raw import MAX_CHOICES, QUESTION_TYPES
-from data_pipelines.clevrer_qa.records import open_questions
+from data_pipelines.builders.clevrer_qa.raw import MAX_CHOICES, QUESTION_TYPES
+from data_pipelines.builders.clevrer_qa.records import open_questions
 
 __all__ = ["MAX_CHOICES", "QUESTION_TYPES", "Questions", "epochs", "read", "select"]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.clevrer_qa.raw import MAX_CHOICES
-from data_pipelines.clevrer_qa.records import open_questions
+from data_pipelines.builders.clevrer_qa.raw import MAX_CHOICES
+from data_pipelines.builders.clevrer_qa.records import open_questions
 from data_pipelines.datasets import CARD_FILENAME
 from data_pipelines.parallel import default_jobs, ordered_map
 from data_pipelines.simulator.config import SceneConfig, video_seed
-from data_pipelines.simulator.question_executor import execute
-from data_pipelines.simulator.question_files import simulate_truth
-from data_pipelines.simulator.question_truth import SceneTruth
+from data_pipelines.simulator.questions.executor import execute
+from data_pipelines.simulator.questions.files import simulate_truth
+from data_pipelines.simulator.questions.truth import SceneTruth
 from experiments.vqa.questions import Questions, select
 from experiments.vqa.scores import Predictions, score
 from oddn_jax.reasoning.vocabulary import encode_answer

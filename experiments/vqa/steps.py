@@ -9,8 +9,8 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 
-from experiments.steps import SHARDED, TrainState
-from experiments.vqa.config import VQAConfig
+from experiments.config import VQAConfig
+from experiments.training.steps import SHARDED, TrainState
 from experiments.vqa.questions import MAX_CHOICES, Questions, epochs, select
 from experiments.vqa.scores import Predictions
 from oddn_jax.reasoning import ALOE, slots

@@ -11,14 +11,15 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from experiments import checkpoints, runs
-from experiments.guards import catch_signals, explain_exhausted_memory, explain_full_disk
-from experiments.logs import MetricLog, say
-from experiments.steps import REPLICATED, TrainState, make_mesh
-from experiments.train import mean_metrics
+from experiments.config import VQAConfig
+from experiments.machine.guards import catch_signals, explain_exhausted_memory, explain_full_disk
+from experiments.runs import checkpoints, run_folder
+from experiments.runs.logs import MetricLog, say
+from experiments.training.loop import mean_metrics
+from experiments.training.steps import REPLICATED, TrainState, make_mesh
 from experiments.vqa import config as vqa_config
 from experiments.vqa import steps
-from experiments.vqa.config import RESUMABLE_FIELDS, VQAConfig
+from experiments.vqa.config import RESUMABLE_FIELDS
 from experiments.vqa.questions import QUESTION_TYPES, Questions, select
 from experiments.vqa.scores import score
 
@@ -36,12 +37,12 @@ def fit(config: VQAConfig, workdir: pathlib.Path, train: Data, valid: Data) -> A
 
     Raises:
         ValueError: the run folder belongs to another config, or several processes were started.
-        FloatingPointError, MemoryError, OSError, SystemExit: as `experiments.train.fit`.
+        FloatingPointError, MemoryError, OSError, SystemExit: as `experiments.training.loop.fit`.
     """
     if jax.process_count() > 1:
         raise ValueError("one process trains a reasoner, on all devices that it sees: start only one")
     with explain_full_disk(workdir):
-        for change in runs.open_run(workdir, config, vqa_config.from_json, RESUMABLE_FIELDS):
+        for change in run_folder.open_run(workdir, config, vqa_config.from_json, RESUMABLE_FIELDS):
             say(f"going on although {change}")
     mesh, optimizer = make_mesh(), steps.make_optimizer(config)
     with contextlib.ExitStack() as stack:
@@ -132,7 +133,7 @@ def _starting_state(config: VQAConfig, optimizer: Any, manager: checkpoints.Mana
 
 
 def _fingerprint(config: VQAConfig) -> str:
-    return runs.fingerprint(config, RESUMABLE_FIELDS)
+    return run_folder.fingerprint(config, RESUMABLE_FIELDS)
 
 
 def _make_validation(config: VQAConfig, valid: Data) -> Callable[[Any], dict[str, float]]:

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from pycocotools import mask as coco
 
+from data_pipelines.builders.videos import VideoBuilder
 from data_pipelines.features import video_features
 from data_pipelines.samples import Sample
-from data_pipelines.video_builder import VideoBuilder
 
 HEIGHT, WIDTH, NUM_FRAMES = 320, 480, 128
 ATTRIBUTES = [("red", "metal", "cube"), ("blue", "rubber", "sphere"), ("gray", "metal", "cylinder")]

@@ -8,7 +8,7 @@ import numpy as np
 
 from data_pipelines.simulator.config import HALF_SIZE
 from data_pipelines.simulator.physics import build_model, simulate
-from data_pipelines.simulator.question_truth import MOVING_SPEED
+from data_pipelines.simulator.questions.truth import MOVING_SPEED
 
 COLORS = {"gray", "red", "blue", "green", "brown", "yellow", "cyan", "purple"}
 MATERIALS = {"metal", "rubber"}

@@ -10,13 +10,13 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_pipelines import build, loaders
-from data_pipelines.block_towers.raw import choose_test_videos, find_towers, read_sample
-from data_pipelines.block_towers.strips import read_block_numbers, read_pictures, resize_by_area
-from data_pipelines.datasets import read_index
-from data_pipelines.simulated_block_towers.simulated_block_towers_dataset_builder import (
+from data_pipelines.builders.block_towers.raw import choose_test_videos, find_towers, read_sample
+from data_pipelines.builders.block_towers.strips import read_block_numbers, read_pictures, resize_by_area
+from data_pipelines.builders.simulated_block_towers.simulated_block_towers_dataset_builder import (
     FIRST_INDEX,
     QUICKSTART,
 )
+from data_pipelines.datasets import read_index
 from data_pipelines.simulator import TOWERS, simulate_tower, video_seed
 from data_pipelines.simulator.__main__ import main as simulate
 

@@ -14,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_pipelines import build, loaders
-from data_pipelines.clevrer.raw import find_videos
+from data_pipelines.builders.clevrer.raw import find_videos
 from data_pipelines.simulator import CLEVRER, generate_scene, simulate_video, video_seed
 from data_pipelines.video import read_video
 from tests.data_pipelines.handmade import ATTRIBUTES, write_json, write_mp4

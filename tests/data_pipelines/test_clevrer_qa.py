@@ -9,10 +9,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_pipelines import build
-from data_pipelines.clevrer_qa.clevrer_qa_dataset_builder import Builder, ClevrerQaConfig
-from data_pipelines.clevrer_qa.raw import QuestionScene, find_question_files, read_questions
-from data_pipelines.clevrer_qa.records import open_questions
-from data_pipelines.clevrer_qa.vocabulary import ANSWERS, WORDS
+from data_pipelines.builders.clevrer_qa.clevrer_qa_dataset_builder import Builder, ClevrerQaConfig
+from data_pipelines.builders.clevrer_qa.raw import QuestionScene, find_question_files, read_questions
+from data_pipelines.builders.clevrer_qa.records import open_questions
+from data_pipelines.builders.clevrer_qa.vocabulary import ANSWERS, WORDS
 from data_pipelines.datasets import VERSION, read_index
 
 REAL_QUESTIONS = Path(__file__).parents[2].parent / "shared" / "data" / "clevrer_questions_train_sample.json"

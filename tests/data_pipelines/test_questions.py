@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from data_pipelines.annotations import read_annotation
-from data_pipelines.clevrer_qa.vocabulary import CHOICE_LENGTH, QUESTION_LENGTH, word_ids
+from data_pipelines.builders.clevrer_qa.vocabulary import CHOICE_LENGTH, QUESTION_LENGTH, word_ids
 from data_pipelines.simulator import CLEVRER, QUICKSTART, generate_scene, video_seed
 from data_pipelines.simulator.clevrer_files import annotation
-from data_pipelines.simulator.question_executor import check_program, execute
-from data_pipelines.simulator.question_files import simulate_truth
-from data_pipelines.simulator.question_truth import annotation_truth
-from data_pipelines.simulator.questions import question_scenes
+from data_pipelines.simulator.questions.executor import check_program, execute
+from data_pipelines.simulator.questions.files import simulate_truth
+from data_pipelines.simulator.questions.generation import question_scenes
+from data_pipelines.simulator.questions.truth import annotation_truth
 from tests.data_pipelines.question_oracle import Oracle
 
 TYPES = ("descriptive", "explanatory", "predictive", "counterfactual")

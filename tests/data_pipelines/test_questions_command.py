@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.clevrer_qa.raw import read_questions
+from data_pipelines.builders.clevrer_qa.raw import read_questions
 from data_pipelines.simulator.__main__ import main
-from data_pipelines.simulator.question_truth import read_truth
+from data_pipelines.simulator.questions.truth import read_truth
 
 SMALL = ("--scenes=quickstart", "--seed=3")
 

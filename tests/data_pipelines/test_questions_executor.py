@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.simulator.question_executor import (
+from data_pipelines.simulator.questions.executor import (
     SIGNATURES,
     Event,
     UnanswerableError,
@@ -15,7 +15,7 @@ from data_pipelines.simulator.question_executor import (
     unseen_events,
     video_events,
 )
-from data_pipelines.simulator.question_truth import SceneTruth, read_truth, write_truth
+from data_pipelines.simulator.questions.truth import SceneTruth, read_truth, write_truth
 
 REAL_QUESTIONS = Path(__file__).parents[2].parent / "shared" / "data" / "clevrer_questions_train_sample.json"
 RED_CUBE, BLUE_CUBE, RED_SPHERE, GRAY_SPHERE = "red cube", "blue cube", "red sphere", "gray sphere"

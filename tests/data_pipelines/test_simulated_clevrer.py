@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_pipelines import build, loaders
-from data_pipelines.simulated_clevrer.simulated_clevrer_dataset_builder import FIRST_INDEX
+from data_pipelines.builders.simulated_clevrer.simulated_clevrer_dataset_builder import FIRST_INDEX
 from data_pipelines.simulator import QUICKSTART, simulate_video, video_seed
 
 SEED = 5

@@ -8,7 +8,7 @@ import pytest
 
 from data_pipelines import build
 from data_pipelines.annotations import COLORS
-from data_pipelines.clevrer_qa.records import open_questions
+from data_pipelines.builders.clevrer_qa.records import open_questions
 from data_pipelines.datasets import open_split, read_index
 
 OPTIONS = dict(num_train=3, num_validation=2)

@@ -16,7 +16,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding
 
-from experiments import processes, steps
+from experiments.machine import processes
+from experiments.training import steps
 from tests.experiments.tiny import get_config
 
 if len(sys.argv) > 2:

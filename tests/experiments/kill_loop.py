@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from experiments import checkpoints
+from experiments.runs import checkpoints
 
 NUM_STEPS, SAVE_EVERY, KEEP = 300, 2, 3
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import oddn_jax
-from experiments import analysis
+from experiments.pictures import analysis
 from tests.experiments.discs import SIZE, decoded_discs, discs
 from tests.experiments.tiny import get_config
 

@@ -8,16 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import (
-    checkpoints,
-    command_line,
-    evaluate,
-    predict,
-    steps,
-    train,
-)
+from experiments import command_line, evaluate, predict
 from experiments import config as configs
 from experiments.configs import baselines, clevrer
+from experiments.evaluation import protocol
+from experiments.runs import checkpoints
+from experiments.training import loop, steps
 from tests.experiments.tiny import get_config
 from tests.experiments.untrained import write_run
 
@@ -65,12 +61,12 @@ def test_what_a_model_carries_goes_on_after_a_kill(
     config = get_config(system)
     config.num_steps, config.save_every, config.eval_every, config.log_every = 2, 1, 2, 1
     config.data.data_dir = str(data_dir)
-    train.fit(config, workdir)
+    loop.fit(config, workdir)
     assert "weights: checkpoint 1 in" in capsys.readouterr().err
     assert sums(workdir, 2) == expected
 
     few = ("--limit=2", "--batch_size=2", "--num_frames=4")
-    assert call(evaluate, evaluate.add_arguments, f"--run={workdir}", *few) == 0
+    assert call(evaluate, protocol.add_arguments, f"--run={workdir}", *few) == 0
     assert ("SRVP has no slots" in capsys.readouterr().out) == (system == "SRVP")
     scores = json.loads((workdir / "metrics.json").read_text())["metrics"]
     assert len(scores["predicted_mse"]["mean"]) == 2
@@ -80,7 +76,7 @@ def test_what_a_model_carries_goes_on_after_a_kill(
 def test_a_model_that_predicts_nothing_says_so(data_dir, tmp_path, capsys):
     write_run(tmp_path / "run", data_dir, "MONet")
     few = ("--limit=2", "--batch_size=2", "--num_frames=3")
-    assert call(evaluate, evaluate.add_arguments, f"--run={tmp_path}/run", *few) == 0
+    assert call(evaluate, protocol.add_arguments, f"--run={tmp_path}/run", *few) == 0
     said = capsys.readouterr().out
     assert "MONet predicts no frames" in said and "F-ARI" in said and "dynamics" not in said
     few = (f"--output={tmp_path}/out", "--num_frames=3")

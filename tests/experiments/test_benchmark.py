@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from experiments import benchmark, command_line, speed
+from experiments import benchmark, command_line
+from experiments.measuring import speed
 from tests.experiments.tiny import get_config
 
 

@@ -7,7 +7,8 @@ import pytest
 
 import oddn_jax
 from data_pipelines import build
-from experiments import evaluate, trained
+from experiments.evaluation import protocol
+from experiments.runs import trained
 
 CLIPS = 16
 
@@ -19,7 +20,7 @@ def scores(tmp_path_factory):
     data = build.make_config("simulated_clevrer", "quickstart", num_train=8, num_validation=CLIPS)
     build.build("simulated_clevrer", data, data_dir, progress=False)
     parser = argparse.ArgumentParser()
-    evaluate.add_arguments(parser)
+    protocol.add_arguments(parser)
     options = parser.parse_args(
         [
             f"--data=simulated_clevrer/{data.name}",
@@ -27,7 +28,7 @@ def scores(tmp_path_factory):
             "--export=quickstart",
         ]
     )
-    return evaluate.score(trained.open_trained(export="quickstart"), options)["metrics"]
+    return protocol.score(trained.open_trained(export="quickstart"), options)["metrics"]
 
 
 def test_it_separates_objects(scores):

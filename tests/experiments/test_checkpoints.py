@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import checkpoints
+from experiments.runs import checkpoints
 
 
 def make_trees(seed):

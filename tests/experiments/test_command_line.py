@@ -136,8 +136,8 @@ def test_missing_clevrer_as_a_program(run_program, tmp_path):
 ALLOCATE_TWICE = """
 import resource, sys
 import numpy as np
-from experiments import command_line
-print(command_line.keep_freed_memory())
+from experiments.machine import preparation
+print(preparation.keep_freed_memory())
 for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     np.ones(10_000_000)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import oddn_jax
-from experiments import compiled
+from experiments.machine import compiled
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from jax import lax
 
 import oddn_jax
-from experiments.cost import count_flops
+from experiments.measuring.cost import count_flops
 from tests.experiments.tiny import get_config
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from experiments import train
+from experiments.training import loop
 from tests.experiments.tiny import get_config
 
 
@@ -15,7 +15,7 @@ def test_clips_grow_and_pictures_are_drawn_on_the_way(data_dir, tmp_path, capsys
     config.data.data_dir = str(data_dir)
     config.num_steps, config.curriculum, config.figures_every = 4, ((0.5, 3), (1.0, 4)), 2
     config.log_every, config.eval_every, config.save_every = 1, 100, 100
-    train.fit(config, tmp_path)
+    loop.fit(config, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["frames"] for row in rows if row["split"] == "train"] == [3, 3, 4, 4]
     lines = capsys.readouterr().err.splitlines()
@@ -56,7 +56,7 @@ def test_the_picture_gets_finer_on_the_way(data_dir, tmp_path, capsys):
     config.data.data_dir = str(data_dir)
     config.num_steps, config.resolutions = 4, ((0.5, 2), (1.0, 1))
     config.log_every, config.eval_every, config.save_every = 1, 2, 2
-    train.fit(config, tmp_path)
+    loop.fit(config, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["coarseness"] for row in rows if row["split"] == "train"] == [2, 2, 1, 1]
     announced = [

@@ -9,7 +9,9 @@ import pytest
 
 import oddn_jax
 from data_pipelines import build
-from experiments import checkpoints, command_line, evaluate, paper, runs, trained
+from experiments import command_line, evaluate
+from experiments.evaluation import paper, protocol
+from experiments.runs import checkpoints, run_folder, trained
 from tests.experiments.tiny import DATA_NAME, get_config
 
 
@@ -19,20 +21,20 @@ def workdir(data_dir, tmp_path_factory):
     config = get_config()
     config.data.data_dir = str(data_dir)
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
-    runs.open_run(workdir, config)
+    run_folder.open_run(workdir, config)
     model = oddn_jax.ODDN(config.model)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))["params"]
     random = np.random.default_rng(0)
     params = jax.tree.map(lambda x: random.uniform(-0.3, 0.3, x.shape).astype(x.dtype), shapes)
     with checkpoints.open_manager(workdir, 1) as manager:
-        checkpoints.save(manager, 0, params, {"step": np.zeros((), np.int32)}, runs.fingerprint(config))
+        checkpoints.save(manager, 0, params, {"step": np.zeros((), np.int32)}, run_folder.fingerprint(config))
     return workdir
 
 
 def run_evaluate(*arguments: str) -> int:
     """Runs the program in this process; returns its exit code."""
     with pytest.raises(SystemExit) as end:
-        command_line.run_tool(evaluate.main, evaluate.add_arguments, ["evaluate.py", *arguments])
+        command_line.run_tool(evaluate.main, protocol.add_arguments, ["evaluate.py", *arguments])
     return end.value.code
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from data_pipelines import build, loaders
 from data_pipelines.datasets import open_split
-from experiments import evaluation
-from experiments.evaluation import Clips
+from experiments.evaluation import scoring
+from experiments.evaluation.scoring import Clips
 from oddn_jax import Seen
 from tests.experiments.tiny import DATA_NAME
 
@@ -43,12 +43,12 @@ def knowing_look(segmentation, dynamics=None):
 
 def evaluate(look, clips, batch_size=3, background=None):
     background = np.full((16, 16, 3), 0.5, np.float32) if background is None else background
-    return evaluation.evaluate(look, {}, clips, background, num_observed=NUM_OBSERVED, batch_size=batch_size)
+    return scoring.evaluate(look, {}, clips, background, num_observed=NUM_OBSERVED, batch_size=batch_size)
 
 
 def test_the_compiler_gets_its_options(clips):
     with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
-        evaluation.evaluate(
+        scoring.evaluate(
             lambda params, video, example_id: Seen(reconstruction=video),
             {},
             clips,
@@ -70,7 +70,7 @@ def test_the_truth_scores_one(clips, truth):
             "standard_error": pytest.approx(0, abs=1e-6),
             "n": 8,
         }
-    assert scores["mse"]["mean"] == 0 and scores["psnr"]["mean"] == pytest.approx(evaluation.PSNR_LIMIT)
+    assert scores["mse"]["mean"] == 0 and scores["psnr"]["mean"] == pytest.approx(scoring.PSNR_LIMIT)
     assert scores["predicted_mse"] == {"mean": [0] * 8, "standard_error": [0] * 8, "n": 8}
     for name in ("dynamics_r2", "dynamics_r2_x", "dynamics_r2_y"):
         assert scores[name]["mean"] == pytest.approx(1, abs=1e-5)
@@ -91,7 +91,7 @@ def test_shuffled_masks_score_about_nothing(clips, truth):
 
 
 def test_references_and_standard_errors_by_hand(clips, truth):
-    background = evaluation.mean_frame(clips.dataset_dir)
+    background = scoring.mean_frame(clips.dataset_dir)
     videos = np.stack([record["video"] for record in open_split(clips.dataset_dir, "train").records])
     np.testing.assert_allclose(background, videos.mean((0, 1)) / 255, atol=1e-6)
 
@@ -127,16 +127,16 @@ def test_a_short_last_batch_compiles_nothing_and_changes_nothing(clips, truth):
 
 def test_clips_are_limited(clips, truth):
     look, few = knowing_look(truth["segmentation"]), clips._replace(limit=5)
-    assert evaluate(look, few)["mse"]["n"] == evaluation.count_clips(few) == 5
+    assert evaluate(look, few)["mse"]["n"] == scoring.count_clips(few) == 5
     single = evaluate(look, clips._replace(limit=1))["mse"]
     assert (single["n"], single["standard_error"]) == (1, None)
 
 
-@pytest.mark.parametrize("rule", evaluation.RULES)
+@pytest.mark.parametrize("rule", scoring.RULES)
 def test_counted_clips_are_those_that_are_read(clips, rule):
     for asked in (clips._replace(rule=rule), clips._replace(rule=rule, num_frames=3)):
-        options = evaluation.RULES[rule] | dict(num_frames=asked.num_frames, stride=4, batch_size=1)
-        number = evaluation.count_clips(asked)
+        options = scoring.RULES[rule] | dict(num_frames=asked.num_frames, stride=4, batch_size=1)
+        number = scoring.count_clips(asked)
         assert (number == 0) == (rule == "paper")
         if number:
             assert number == len(list(loaders.evaluation_batches(clips.dataset_dir, "validation", **options)))
@@ -181,7 +181,7 @@ def test_lpips_is_measured_on_request(clips):
     background = np.zeros((16, 16, 3), np.float32)
     options = dict(num_observed=NUM_OBSERVED, batch_size=4, lpips_weights=weights)
     dark, equal = (
-        evaluation.evaluate(look, {}, clips._replace(limit=limit), background, **options)["lpips"]
+        scoring.evaluate(look, {}, clips._replace(limit=limit), background, **options)["lpips"]
         for limit in (4, 8)
     )
     assert dark["n"] == 4 and dark["mean"] > 1e-3

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import oddn_jax
-from experiments import checkpoints, command_line, export_params, runs
+from experiments import command_line, export_params
+from experiments.runs import checkpoints, run_folder
 from oddn_jax.baselines import IODINE
 from tests.experiments.tiny import get_config
 
@@ -31,11 +32,11 @@ def workdir(params, tmp_path):
     config = get_config()
     config.seed = 7
     workdir = tmp_path / "run"
-    runs.open_run(workdir, config)
+    run_folder.open_run(workdir, config)
     with checkpoints.open_manager(workdir, len(STEPS)) as manager:
         for step in STEPS:
             state = {"step": np.array(step, np.int32)}
-            checkpoints.save(manager, step, params[step], state, runs.fingerprint(config))
+            checkpoints.save(manager, step, params[step], state, run_folder.fingerprint(config))
     return workdir
 
 
@@ -65,7 +66,7 @@ def test_a_run_becomes_files_that_say_where_they_come_from(workdir, params, run_
     model, loaded = oddn_jax.load(exported)
     assert model == oddn_jax.ODDN(get_config().model)
     jax.tree.map(np.testing.assert_array_equal, loaded, params[3])
-    provenance, versions = oddn_jax.read_provenance(exported), runs.load_versions(workdir)
+    provenance, versions = oddn_jax.read_provenance(exported), run_folder.load_versions(workdir)
     assert provenance["data"]["name"] == "simulated_clevrer"
     assert (provenance["simulated"], provenance["step"], provenance["seed"]) == (True, 3, 7)
     for name in ("commit", "devices", "packages"):

@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 import oddn_jax
-from experiments import checkpoints, command_line, figures, observations, runs
-from experiments.analysis import Observation
-from experiments.observations import Clip, Source
+from experiments import command_line, figures
+from experiments.pictures import observations
+from experiments.pictures.analysis import Observation
+from experiments.pictures.observations import Clip, Source
+from experiments.runs import checkpoints, run_folder
 from tests.experiments.discs import discs
 from tests.experiments.pages import Page
 from tests.experiments.untrained import write_run
@@ -80,7 +82,7 @@ def test_the_report_holds_everything(drawn):
     assert sorted(held) == sorted(files)
     assert all(link.startswith("data:") for link in page.links)
     assert not re.search(r"https?://|<script|@import|url\(", text)
-    commit = runs.load_versions(drawn)["commit"]
+    commit = run_folder.load_versions(drawn)["commit"]
     for fact in (
         "simulated data",
         "step6",
@@ -183,7 +185,7 @@ def test_the_fastest_object_is_traversed():
 
 
 def test_an_exported_file_as_a_program(run, data_dir, tmp_path, run_program, capsys):
-    config = runs.load_config(run)
+    config = run_folder.load_config(run)
     path = tmp_path / "tiny.safetensors"
     oddn_jax.save(path, config.model, checkpoints.load_params(run))
     options = (f"--export={path}", f"--output={tmp_path}/drawn", "--num_clips=1", "--num_scored_clips=1")

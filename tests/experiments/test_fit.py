@@ -11,10 +11,12 @@ from tensorboardX.proto import event_pb2
 
 import oddn_jax
 from data_pipelines import build, loaders
-from experiments import checkpoints, guards, runs, steps, strips, train
 from experiments import config as configs
 from experiments.config import TrainConfig
-from experiments.logs import MetricLog
+from experiments.machine import guards
+from experiments.runs import checkpoints, run_folder
+from experiments.runs.logs import MetricLog
+from experiments.training import loop, steps, strips
 from tests.experiments.tiny import get_config
 
 
@@ -31,7 +33,7 @@ def finished(data_dir, tmp_path_factory):
     config = get_config()
     config.data.data_dir = str(data_dir)
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    return workdir, train.fit(config, workdir)
+    return workdir, loop.fit(config, workdir)
 
 
 def read_metrics(workdir):
@@ -56,7 +58,7 @@ def test_what_a_run_writes(finished, config):
         0
     ].keys()
     assert 0 <= rows[0]["data_wait_share"] < 1 and rows[0]["images_per_second"] > 0
-    assert runs.load_config(workdir) == config
+    assert run_folder.load_config(workdir) == config
     versions = json.loads((workdir / "versions.json").read_text())
     assert versions["packages"]["jax"] == jax.__version__ and "cpu" in versions["devices"]
     assert list((workdir / "tensorboard").glob("events.*"))
@@ -81,7 +83,7 @@ def test_the_validation_bound_is_that_of_the_parameters(finished, config):
 def test_a_finished_run_says_so(finished, config, capsys, monkeypatch):
     workdir, state = finished
     monkeypatch.setattr(steps, "make_train_step", None)  # nothing is compiled
-    again = train.fit(config, workdir)
+    again = loop.fit(config, workdir)
     assert "finished" in capsys.readouterr().err
     assert checkpoints.digest(jax.device_get(again)) == checkpoints.digest(jax.device_get(state))
 
@@ -94,16 +96,16 @@ def test_more_steps_go_on_and_other_options_do_not(finished, config, tmp_path, c
     workdir = copy_run(finished, tmp_path)
     config.seed = 1
     with pytest.raises(ValueError, match=r"another config: seed \(0, now 1\); choose another --workdir$"):
-        train.fit(config, workdir)
-    assert runs.load_config(workdir).seed == 0
+        loop.fit(config, workdir)
+    assert run_folder.load_config(workdir).seed == 0
     config.seed, config.num_steps = 0, 7
-    state = train.fit(config, workdir)
+    state = loop.fit(config, workdir)
     assert int(state.step) == 7
     said = capsys.readouterr().err
     assert "going on although config.num_steps was 6, is 7" in said
     assert f"weights: checkpoint 6 in {workdir}" in said
     assert [row["step"] for row in read_metrics(workdir)] == [2, 3, 4, 6, 6, 7, 7]
-    assert runs.load_config(workdir).num_steps == 7
+    assert run_folder.load_config(workdir).num_steps == 7
 
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
@@ -119,7 +121,7 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp
     with pytest.raises(
         FloatingPointError, match=r"^loss is not finite at steps 5, 6; [^\n]* last good checkpoint"
     ):
-        train.fit(config, tmp_path)
+        loop.fit(config, tmp_path)
     params = checkpoints.load_params(tmp_path)
     assert sorted(entry.name for entry in (tmp_path / "checkpoints").iterdir()) == ["2", "4"]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
@@ -133,14 +135,14 @@ def test_weights_of_another_run(finished, config, tmp_path, capsys, form):
         config.init_from = str(tmp_path / "model.safetensors")
         oddn_jax.save(config.init_from, config.model, params)
     with checkpoints.open_manager(tmp_path, 1) as manager:
-        state = train.starting_state(config, steps.make_optimizer(config), steps.make_mesh(), manager)
+        state = loop.starting_state(config, steps.make_optimizer(config), steps.make_mesh(), manager)
     assert int(state.step) == 0
     assert checkpoints.digest(jax.device_get(state.params)) == checkpoints.digest(params)
     assert f"weights: config.init_from={config.init_from}" in capsys.readouterr().err
     shapes = jax.eval_shape(lambda: state.params)
     shapes["decoder"]["conv_0"]["bias"] = jax.ShapeDtypeStruct((5,), "f4")
     with pytest.raises(ValueError, match=r"does not fit config.model: decoder/conv_0/bias has shape \(8,\)"):
-        train.read_params(config.init_from, shapes)
+        loop.read_params(config.init_from, shapes)
 
 
 def test_fresh_parameters_do_not_come_from_the_other_run(finished, config, tmp_path):
@@ -150,7 +152,7 @@ def test_fresh_parameters_do_not_come_from_the_other_run(finished, config, tmp_p
 
     def start(folder):
         with checkpoints.open_manager(tmp_path / folder, 1) as manager:
-            state = train.starting_state(config, steps.make_optimizer(config), steps.make_mesh(), manager)
+            state = loop.starting_state(config, steps.make_optimizer(config), steps.make_mesh(), manager)
         return jax.device_get(state.params)
 
     params = start("a")
@@ -172,26 +174,26 @@ def test_frozen_parameters_stay_and_the_others_learn(finished, config, tmp_path)
     config.init_from, config.num_steps = str(finished[0]), 2
     config.frozen = ("decoder", "refinement", "initial_posterior")
     before = checkpoints.load_params(finished[0])
-    after = jax.device_get(train.fit(config, tmp_path / "run").params)
+    after = jax.device_get(loop.fit(config, tmp_path / "run").params)
     changed = {name for name in before if checkpoints.digest(before[name]) != checkpoints.digest(after[name])}
     assert changed == set(before) - set(config.frozen) and "distiller" in changed
     config.frozen = ("encoder",)
     with pytest.raises(
         ValueError, match=r"^config.frozen: no parameters encoder; there are decoder, distiller"
     ):
-        train.fit(config, tmp_path / "other")
+        loop.fit(config, tmp_path / "other")
 
 
 def test_the_reader_follows_the_curriculum_and_the_step(config):
     config.num_steps, config.curriculum = 4, ((0.5, 3), (1.0, 5))
     path = build.dataset_path(config.data.name, config.data.config, config.data.data_dir)
-    straight = list(train.training_batches(config, path, 0).__next__() for _ in range(1))
-    stream = train.training_batches(config, path, 0)
+    straight = list(loop.training_batches(config, path, 0).__next__() for _ in range(1))
+    stream = loop.training_batches(config, path, 0)
     batches = [next(stream) for _ in range(4)]
     stream.close()
     assert [batch["video"].shape for batch in batches] == [(4, frames, 16, 16, 3) for frames in (3, 3, 5, 5)]
     np.testing.assert_array_equal(straight[0]["video"], batches[0]["video"])
-    resumed = train.training_batches(config, path, 3)
+    resumed = loop.training_batches(config, path, 3)
     np.testing.assert_array_equal(next(resumed)["video"], batches[3]["video"])
     resumed.close()
 
@@ -212,7 +214,7 @@ def test_data_that_do_not_suit_are_refused(config, tmp_path, name, value, messag
     setattr(holder, name.split(".")[-1], value)
     config.num_valid_clips = config.batch_size
     with pytest.raises(ValueError, match=message):
-        train.fit(config, tmp_path)
+        loop.fit(config, tmp_path)
 
 
 def test_an_exhausted_device_names_the_knobs(config):
@@ -261,7 +263,7 @@ def test_tensorboard_shows_what_metrics_jsonl_holds(finished):
 def test_training_learns(config, tmp_path):
     config.num_steps, config.log_every = 15, 1
     config.eval_every = config.save_every = 100
-    train.fit(config, tmp_path)
+    loop.fit(config, tmp_path)
     losses = [row["loss"] for row in read_metrics(tmp_path) if row["split"] == "train"]
     assert len(losses) == 15 and np.mean(losses[-5:]) < 0.75 * losses[0]
 

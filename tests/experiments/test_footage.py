@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines.video import read_video
-from experiments.footage import read_footage
+from experiments.pictures.footage import read_footage
 
 
 def write_video(path, frames, codec="libx264", pixel_format="yuv444p"):

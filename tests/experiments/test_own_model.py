@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import oddn_jax
-from experiments import command_line, figures, predict, runs
+from experiments import command_line, figures, predict
+from experiments.runs import run_folder
 
 TOY = "tests.experiments.toy_model"
 
@@ -32,7 +33,7 @@ def test_a_model_of_ones_own_is_trained_scored_and_exported(run_program, data_di
     assert code == 0, output
     assert "trained 2 steps" in output and "loss 0." in output
     assert len(list((workdir / "figures").glob("*.png"))) == 2
-    config = runs.load_config(workdir)
+    config = run_folder.load_config(workdir)
     assert (config.system, config.model.window) == (f"{TOY}:Toy", 5)
 
     code, output = run_program("-m", "experiments.evaluate", f"--run={workdir}", "--limit=4")

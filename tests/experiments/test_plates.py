@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 import oddn_jax
-from experiments import drawing, plates
-from experiments.analysis import Observation, Traversal
+from experiments.pictures import drawing, plates
+from experiments.pictures.analysis import Observation, Traversal
 from tests.experiments.discs import SIZE, decoded_discs
 
 COLORS = np.array([(0.5, 0.5, 0.5), (0.9, 0.1, 0.1), (0.1, 0.1, 0.9)])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import steps
+from experiments.training import steps
 from tests.experiments.tiny import get_config
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import analysis, command_line, predict
-from experiments.trained import open_trained
+from experiments import command_line, predict
+from experiments.pictures import analysis, forecast
+from experiments.runs.trained import open_trained
 from oddn_jax import ODDN
 from tests.experiments.untrained import write_run
 
@@ -96,21 +97,21 @@ def test_objects_keep_their_slots_through_all_chunks(run):
     """With `share_noise` frames that are equal are seen alike, whichever chunk they fall into."""
     trained = open_trained(str(run))
     frame = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
-    video = frame.repeat(predict.CHUNK + 1, axis=0)
+    video = frame.repeat(forecast.CHUNK + 1, axis=0)
 
     def spread(share_noise):
         model = ODDN(dataclasses.replace(trained.model.config, share_noise=share_noise))
-        return np.ptp(predict.understand(model, trained.params, video, 1).latents, axis=0).max()
+        return np.ptp(forecast.understand(model, trained.params, video, 1).latents, axis=0).max()
 
     assert spread(True) < 1e-5 < 1e-3 < spread(False)
 
 
 def test_frames_are_inferred_alike_in_any_video_length(run):
     trained = open_trained(str(run))
-    video = np.random.default_rng(0).integers(0, 256, (predict.CHUNK + 1, 16, 16, 3), np.uint8)
-    long, short = (predict.understand(trained.model, trained.params, video[:n], 1) for n in (len(video), 1))
+    video = np.random.default_rng(0).integers(0, 256, (forecast.CHUNK + 1, 16, 16, 3), np.uint8)
+    long, short = (forecast.understand(trained.model, trained.params, video[:n], 1) for n in (len(video), 1))
     np.testing.assert_allclose(short.latents, long.latents[:1], atol=1e-5)
-    assert long.decoded.reconstruction.shape == (predict.CHUNK + 1, 16, 16, 3)
+    assert long.decoded.reconstruction.shape == (forecast.CHUNK + 1, 16, 16, 3)
 
 
 def test_one_frame_is_taken_apart_only(run, tmp_path, capsys):

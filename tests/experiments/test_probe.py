@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from experiments.probe import MIN_SAMPLES, Samples, fit_velocity, matched_samples
+from experiments.evaluation.probe import MIN_SAMPLES, Samples, fit_velocity, matched_samples
 
 
 def make_clips(noise, num_clips=12, per_clip=20, related=True):

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from experiments import processes
+from experiments.machine import processes
 from tests.experiments.conftest import free_port
 from tests.experiments.test_interruptions import logged_steps, wait_until
 

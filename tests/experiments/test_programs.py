@@ -9,10 +9,10 @@ import pytest
 
 import oddn_jax
 from data_pipelines import build, loaders
-from experiments import checkpoints, datasets, runs
 from experiments.command_line import overridden_options
 from experiments.configs import clevrer_collision
 from experiments.finetune_collision import continue_pretraining
+from experiments.runs import checkpoints, datasets, run_folder
 from tests.experiments.tiny import get_config
 
 TOWERS = dict(height=16, width=16, num_frames=8, num_train=8, num_test=4, supersampling=1)
@@ -51,8 +51,8 @@ def test_pretrain_then_finetune_then_towers(run_program, data_dir, tmp_path):
     assert code == 0, output
     assert f"weights: config.init_from={pretrained}" in output
     assert f"config.model.num_slots is 4, as in {pretrained}" in output and "WARNING" not in output
-    config = runs.load_config(finetuned)
-    assert config.model == runs.load_config(pretrained).model
+    config = run_folder.load_config(finetuned)
+    assert config.model == run_folder.load_config(pretrained).model
     assert (config.data.data_dir, config.data.clips) == (str(data_dir), "collision")
 
     config = build.make_config("simulated_block_towers", "quickstart", **TOWERS)
@@ -118,7 +118,7 @@ def pretrained(tmp_path):
     config.model.num_slots, config.model.student_forcing_depth = 5, 1
     config.data.data_dir, config.data.stride = "elsewhere", 8
     (tmp_path / "run").mkdir()
-    runs.open_run(tmp_path / "run", config)
+    run_folder.open_run(tmp_path / "run", config)
     return tmp_path / "run", config
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from experiments import checkpoints
+from experiments.runs import checkpoints
 from tests.experiments.kill_loop import run_kill_loop
 from tests.experiments.test_checkpoints import assert_is_step, make_trees, restore, save_steps
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.drawing import save_gif, save_png
-from experiments.report import Picture, learning_curves, measurements, page, write_report
+from experiments.pictures.drawing import save_gif, save_png
+from experiments.pictures.report import Picture, learning_curves, measurements, page, write_report
 from tests.experiments.pages import Page
 
 FACTS = {

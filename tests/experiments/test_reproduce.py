@@ -13,13 +13,15 @@ import pytest
 from PIL import Image
 
 from data_pipelines import build
-from experiments import checkpoints, paper, reproduce
 from experiments import config as configs
+from experiments import reproduce
 from experiments.config import TrainConfig
 from experiments.configs import baselines
-from experiments.reproduction import budgets, comparison, costs, files, running
+from experiments.evaluation import paper
+from experiments.reproduction import budgets, comparison, costs, files, results, running, sweep
 from experiments.reproduction.comparison import Score
 from experiments.reproduction.targets import TARGETS, Metric, Row, Target
+from experiments.runs import checkpoints
 from experiments.vqa import config as vqa_config
 from oddn_jax.reasoning import ALOEConfig
 from tests.experiments import small_reproduction, toy_config
@@ -45,7 +47,7 @@ def elu(elements):
 def table_4(tmp_path_factory):
     """What `reproduce table4` prints, and the folder that it writes to."""
     folder = tmp_path_factory.mktemp("table4") / "new"
-    return reproduce.report_computation(folder / "table4"), folder
+    return results.report_computation(folder / "table4"), folder
 
 
 def test_table_4_s_column_to_the_unit(table_4):
@@ -306,7 +308,7 @@ def test_a_failed_run_has_its_line_and_the_table_goes_on(tmp_path, monkeypatch, 
         return record_of(1.0)
 
     monkeypatch.setattr(running, "measure", measure)
-    monkeypatch.setattr(reproduce, "check_data", lambda entries: None)
+    monkeypatch.setattr(sweep, "check_data", lambda entries: None)
     with pytest.raises(
         ValueError, match=r"^1 of 4 runs failed, first PROVIDE, seed 0: loss is not finite at steps 7;"
     ):
@@ -332,7 +334,7 @@ def test_a_failed_run_has_its_line_and_the_table_goes_on(tmp_path, monkeypatch, 
 
 def test_references_and_curves_of_figure_7(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(running, "measure", lambda entry, _: record_of(2.0 - (entry.row == "ODDN"), False))
-    monkeypatch.setattr(reproduce, "check_data", lambda entries: None)
+    monkeypatch.setattr(sweep, "check_data", lambda entries: None)
     reproduce.main(options("figure7", f"--workdir={tmp_path / 'runs'}", "--seeds=2"))
     said = capsys.readouterr().out
     assert "yes (4 of 4 pairs as in the paper)" in said and "simulated" not in said

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from experiments import checkpoints, runs, seeds
+from experiments import seeds
+from experiments.runs import checkpoints, run_folder
 from tests.experiments.tiny import get_config
 
 
@@ -29,7 +30,7 @@ def test_a_set_of_two(config, tmp_path, capsys):
     assert [run["seed"] for run in report["runs"]] == [0, 1]
     for run in report["runs"]:
         assert run["loss"] == min(losses[run["seed"]].values()) == losses[run["seed"]][run["step"]]
-        assert runs.load_config(run["workdir"]).seed == run["seed"]
+        assert run_folder.load_config(run["workdir"]).seed == run["seed"]
     assert report["best_seed"] == min(losses, key=lambda seed: min(losses[seed].values()))
     digests = {checkpoints.digest(checkpoints.load_params(tmp_path / f"seed_{seed}")) for seed in losses}
     assert len(digests) == 2
@@ -81,7 +82,7 @@ def test_seeds_of_the_second_stage_take_each_its_own_model(config, tmp_path, mon
     for seed, num_slots in ((0, 4), (1, 5)):
         before = get_config()
         before.model.num_slots, before.data.stride = num_slots, 8
-        runs.open_run(tmp_path / "before" / f"seed_{seed}", before)
+        run_folder.open_run(tmp_path / "before" / f"seed_{seed}", before)
     config.init_from, config.data.clips = str(tmp_path / "before"), "collision"
     seeds.main(config, tmp_path / "after", num_seeds=2)
     assert [(c.model.num_slots, c.data.stride, c.data.clips) for c in trained] == [

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import steps
 from experiments.config import TrainConfig
+from experiments.training import steps
 from tests.experiments.conftest import free_port
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from experiments import drawing, strips
+from experiments.pictures import drawing
+from experiments.training import strips
 from oddn_jax import Decoded
 
 SIZE, SCALE = 16, 6  # 96 pixels a tile

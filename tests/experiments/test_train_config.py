@@ -12,9 +12,9 @@ import pytest
 
 from data_pipelines import build
 from experiments import config as configs
-from experiments import steps
 from experiments.config import DataConfig, TrainConfig
 from experiments.configs import block_towers, clevrer, clevrer_collision
+from experiments.training import steps
 from oddn_jax.config import ODDNConfig
 
 ROOT = pathlib.Path(__file__).parent.parent.parent

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.datasets import open_split
-from experiments import trained
+from experiments.runs import trained
 from experiments.vqa import extraction, features
 from oddn_jax import ODDN
 from tests.experiments.tiny import DATA_NAME

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from data_pipelines import build
-from experiments import trained
 from experiments.configs import clevrer_vqa
+from experiments.runs import trained
 from experiments.vqa import answering, extraction
 from tests.experiments.test_vqa_scores import check_submission
 from tests.experiments.tiny import DATA_NAME

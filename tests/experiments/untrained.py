@@ -4,8 +4,8 @@ import pathlib
 
 import jax
 
-from experiments import checkpoints, runs
 from experiments.config import TrainConfig, make_model
+from experiments.runs import checkpoints, run_folder
 from tests.experiments.tiny import get_config
 
 
@@ -14,7 +14,7 @@ def write_run(workdir: pathlib.Path, data_dir: pathlib.Path, system: str = "ODDN
     config = get_config(system)
     config.data.data_dir = str(data_dir)
     params = jax.jit(make_model(config).initialize)(jax.random.key(0))
-    runs.open_run(workdir, config)
+    run_folder.open_run(workdir, config)
     with checkpoints.open_manager(workdir, keep=1) as manager:
-        checkpoints.save(manager, 6, params, {"step": 6}, runs.fingerprint(config))
+        checkpoints.save(manager, 6, params, {"step": 6}, run_folder.fingerprint(config))
     return config

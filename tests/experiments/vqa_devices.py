@@ -9,7 +9,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding
 
-from experiments.steps import REPLICATED
+from experiments.training.steps import REPLICATED
 from experiments.vqa import steps
 from experiments.vqa.config import VQAConfig
 from oddn_jax.reasoning import ALOEConfig

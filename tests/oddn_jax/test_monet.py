@@ -15,8 +15,8 @@ import scipy.signal
 import scipy.special
 import scipy.stats
 
-from oddn_jax.baselines.monet import MONet, attend_recursively, mask_kl, monet_losses, slot_mixture_nll
-from oddn_jax.baselines.monet_config import MONetConfig
+from oddn_jax.baselines.monet.config import MONetConfig
+from oddn_jax.baselines.monet.model import MONet, attend_recursively, mask_kl, monet_losses, slot_mixture_nll
 from oddn_jax.export import flatten_params
 
 FROZEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "monet_parameters.json").read_text())

@@ -14,10 +14,10 @@ import scipy.stats
 
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines import PROVIDE, ProvideConfig, next_nll_weight, provide_losses
-from oddn_jax.baselines.provide import decoding_weights
-from oddn_jax.baselines.provide_config import num_decodings
-from oddn_jax.baselines.provide_inference import conditional_kl
-from oddn_jax.baselines.provide_networks import LSTM2DCell
+from oddn_jax.baselines.provide.config import num_decodings
+from oddn_jax.baselines.provide.inference import conditional_kl
+from oddn_jax.baselines.provide.model import decoding_weights
+from oddn_jax.baselines.provide.networks import LSTM2DCell
 from oddn_jax.decoder import compose
 from oddn_jax.distributions import Posterior, mixture_nll, pixel_likelihoods
 from oddn_jax.export import flatten_params

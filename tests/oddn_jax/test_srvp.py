@@ -13,10 +13,10 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from oddn_jax.baselines.srvp import SRVP, srvp_losses
-from oddn_jax.baselines.srvp_coders import Encoder
-from oddn_jax.baselines.srvp_config import SRVPConfig, SRVPNoise, srvp_noise
-from oddn_jax.baselines.srvp_states import Gaussian, gaussian_kl
+from oddn_jax.baselines.srvp.coders import Encoder
+from oddn_jax.baselines.srvp.config import SRVPConfig, SRVPNoise, srvp_noise
+from oddn_jax.baselines.srvp.model import SRVP, srvp_losses
+from oddn_jax.baselines.srvp.states import Gaussian, gaussian_kl
 from oddn_jax.export import flatten_params
 
 FROZEN = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "srvp_parameters.json").read_text())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.clevrer_qa import vocabulary as stored
+from data_pipelines.builders.clevrer_qa import vocabulary as stored
 from oddn_jax.reasoning import vocabulary
 
 REAL_QUESTIONS = Path(__file__).parents[2].parent / "shared" / "data" / "clevrer_questions_train_sample.json"

@@ -1,0 +1,1 @@
+"""Raw files to TFDS data sets: a folder for each data set, and what their builders have in common."""

@@ -1,0 +1,1 @@
+"""The block towers of Groth et al., from their strips."""

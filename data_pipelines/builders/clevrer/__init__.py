@@ -1,0 +1,1 @@
+"""CLEVRER's videos, from its archives."""

@@ -1,0 +1,1 @@
+"""CLEVRER's questions, from its files."""

@@ -1,0 +1,81 @@
+"""Questions about the videos of simulated_clevrer, asked by the simulator: nothing has to be downloaded."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from data_pipelines import simulator
+from data_pipelines.builders.clevrer_qa.question_builder import QuestionBuilder
+from data_pipelines.builders.clevrer_qa.raw import QuestionScene, parse_scene
+from data_pipelines.builders.records import option, option_values
+from data_pipelines.builders.simulated_clevrer.simulated_clevrer_dataset_builder import FIRST_INDEX, SCENES
+from data_pipelines.builders.simulated_clevrer_qa.truths import scene_truth
+from data_pipelines.parallel import ordered_map
+from data_pipelines.progress import Progress
+from data_pipelines.simulator.questions.generation import question_scenes
+
+
+@dataclasses.dataclass
+class SimulatedClevrerQaConfig(tfds.core.BuilderConfig):
+    """Whose videos the questions are about: those of a simulated_clevrer config with equal options."""
+
+    scenes: str = option("clevrer", "clevrer, six_objects or quickstart")
+    num_train: int = option(10000, "videos")
+    num_validation: int = option(5000, "videos")
+    seed: int = option(0, "another seed, other videos")
+
+    def __post_init__(self):
+        if self.scenes not in SCENES:
+            raise ValueError(f"scenes must be one of {', '.join(SCENES)}, not {self.scenes!r}")
+        for field in ("num_train", "num_validation"):
+            if not 1 <= getattr(self, field) <= FIRST_INDEX["validation"]:
+                raise ValueError(
+                    f"{field} must be 1 to {FIRST_INDEX['validation']}, not {getattr(self, field)}"
+                )
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, not {self.seed}")
+
+
+class Builder(QuestionBuilder):
+    """Questions with programs and answers, about the first videos of each split of simulated_clevrer."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = None
+    BUILDER_CONFIGS = [  # noqa: RUF012, TFDS's own convention
+        SimulatedClevrerQaConfig(
+            name="quickstart",
+            description="About the videos of simulated_clevrer/quickstart_questions.",
+            scenes="quickstart",
+            num_train=600,
+            num_validation=120,
+        ),
+        SimulatedClevrerQaConfig(
+            name="clevrer", description="About the videos of simulated_clevrer/64x64 and 64x96."
+        ),
+    ]
+
+    def _scenes(self, raw_dir: Path | None) -> tuple[dict[str, list[QuestionScene]], dict | None]:
+        config = self.builder_config
+        numbers = {"train": config.num_train, "validation": config.num_validation}
+        progress = Progress(self.name, sum(numbers.values()), "videos", self.options.progress)
+        scenes = {}
+        try:
+            for split, number in numbers.items():
+                indices = [FIRST_INDEX[split] + position for position in range(number)]
+                tasks = [
+                    functools.partial(scene_truth, config.scenes, config.seed, index) for index in indices
+                ]
+                truths = []
+                for index, truth in zip(indices, ordered_map(tasks, self.options.jobs)):
+                    progress.advance()
+                    if truth is not None:
+                        truths.append((index, truth))
+                scenes[split] = [parse_scene(scene) for scene in question_scenes(truths, config.seed)]
+        finally:
+            progress.close()
+        return scenes, self.simulated_card(config)
+
+    @classmethod
+    def simulated_card(cls, config: tfds.core.BuilderConfig) -> dict:
+        return simulator.simulator_card(SCENES[config.scenes], **option_values(config))

@@ -1,0 +1,32 @@
+"""Every option of the programs that train, which values can work, and how config.json holds them."""
+
+from experiments.config.checks import check
+from experiments.config.questions import VQAConfig
+from experiments.config.records import LATER_OPTIONS, flatten, from_json, to_json
+from experiments.config.training import (
+    RESUMABLE_FIELDS,
+    DataConfig,
+    TrainConfig,
+    clip_length,
+    coarseness,
+    longest_clip,
+    make_model,
+    model_class,
+)
+
+__all__ = [
+    "LATER_OPTIONS",
+    "RESUMABLE_FIELDS",
+    "DataConfig",
+    "TrainConfig",
+    "VQAConfig",
+    "check",
+    "clip_length",
+    "coarseness",
+    "flatten",
+    "from_json",
+    "longest_clip",
+    "make_model",
+    "model_class",
+    "to_json",
+]

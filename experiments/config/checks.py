@@ -1,0 +1,90 @@
+"""Which values of the options can work."""
+
+from experiments.config.training import TrainConfig, make_model, model_class
+
+
+def check(config: TrainConfig, num_devices: int) -> None:
+    """Raises ValueError with one line for the first option that cannot work.
+
+    Args:
+        num_devices: devices that share a batch, over all processes.
+    """
+    wanted = model_class(config.system).Config
+    if not isinstance(config.model, wanted):
+        raise ValueError(
+            f"config.model is a {type(config.model).__name__}, {config.system} wants a {wanted.__name__}"
+        )
+    if hasattr(config.model, "validate"):
+        try:
+            config.model.validate()
+        except ValueError as error:
+            raise ValueError(f"config.model.{error}") from None
+    positive = "num_steps batch_size learning_rate keep_checkpoints num_valid_clips num_figure_clips"
+    for name in (*positive.split(), "log_every", "eval_every", "save_every"):
+        if not getattr(config, name) > 0:
+            raise ValueError(f"config.{name} is {getattr(config, name)}: it must be above 0")
+    if config.figures_every < 0:
+        raise ValueError(f"config.figures_every is {config.figures_every}: it must be 0 (never) or above")
+    if not config.gradient_clip >= 0:
+        raise ValueError(
+            f"config.gradient_clip is {config.gradient_clip}: it must be 0 (no clipping) or above"
+        )
+    _check_curriculum(config)
+    if config.batch_size % num_devices:
+        raise ValueError(
+            f"config.batch_size {config.batch_size} cannot be shared equally by {num_devices} devices: "
+            f"take a multiple of {num_devices}"
+        )
+    if config.num_valid_clips % config.batch_size:
+        raise ValueError(
+            f"config.num_valid_clips {config.num_valid_clips} is no multiple of config.batch_size {config.batch_size}"
+        )
+    choices = {"optimizer": ("adam", "rmsprop"), "schedule": ("constant", "cosine", "linear_end")}
+    for name, known in choices.items():
+        if getattr(config, name) not in known:
+            raise ValueError(
+                f"config.{name} {getattr(config, name)!r} is unknown: take one of {', '.join(known)}"
+            )
+    if not 0 <= config.warmup_steps <= config.num_steps:
+        raise ValueError(
+            f"config.warmup_steps {config.warmup_steps} must lie in 0 to config.num_steps {config.num_steps}"
+        )
+    if config.data.clips not in ("random", "collision"):
+        raise ValueError(f'config.data.clips {config.data.clips!r} is unknown: take "random" or "collision"')
+
+
+def _check_curriculum(config: TrainConfig) -> None:
+    for name, what, example in (
+        ("curriculum", "frames", "((1.0, 8),)"),
+        ("resolutions", "coarseness", "((1.0, 1),)"),
+    ):
+        pairs = getattr(config, name)
+        if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            raise ValueError(
+                f"config.{name} {pairs} is no tuple of (share of the steps, {what}) pairs: {example}"
+            )
+        shares = [share for share, _ in pairs]
+        if shares != sorted(set(shares)) or shares[0] <= 0 or shares[-1] != 1:
+            raise ValueError(
+                f"config.{name} {pairs}: the shares of the steps must rise from above 0 to exactly 1"
+            )
+    for _, frames in config.curriculum:
+        if not isinstance(frames, int) or frames < 3:
+            raise ValueError(
+                f"config.curriculum {config.curriculum}: {frames} frames are too few, two are observed and one "
+                "predicted, take 3"
+            )
+    if config.resolutions[-1][1] != 1:
+        raise ValueError(
+            f"config.resolutions {config.resolutions}: the last must be (1.0, 1), the whole picture"
+        )
+    for _, factor in config.resolutions:
+        if not isinstance(factor, int) or factor < 1:
+            raise ValueError(
+                f"config.resolutions {config.resolutions}: {factor} is no number of pixels to average into one"
+            )
+        if factor > 1:
+            try:
+                make_model(config).coarser(factor)
+            except ValueError as error:
+                raise ValueError(f"config.resolutions {config.resolutions}: {error}") from None

@@ -1,0 +1,62 @@
+"""Configs as config.json holds them, and back; options by name."""
+
+import dataclasses
+
+from experiments.config.training import (
+    TrainConfig,
+    model_class,
+)
+
+# Options that older runs do not have, with the value that says what those did.
+LATER_OPTIONS = {
+    "system": "ODDN",
+    "optimizer": "adam",
+    "fresh": (),
+    "frozen": (),
+    "model.share_noise": False,
+    "model.distiller_init": "random",
+    "model.kernel_gain": 1.0,
+    "model.prediction_latents": "sample",
+    "resolutions": ((1.0, 1),),
+}
+
+
+def to_json(config: TrainConfig) -> dict:
+    """The config as nested dictionaries that `json` can write."""
+    return dataclasses.asdict(config)
+
+
+def from_json(values: dict) -> TrainConfig:
+    """The inverse of `to_json`. Raises ValueError on a field or a system that this version does not know."""
+    system = values.get("system", "ODDN")
+    return _build(TrainConfig, values, "config", model=model_class(system).Config)
+
+
+def _build(record: type, values: dict, path: str, **known_types: type):
+    types = {entry.name: entry.type for entry in dataclasses.fields(record)} | known_types
+    unknown = sorted(set(values) - set(types))
+    if unknown:
+        raise ValueError(f"{path}.{unknown[0]} is not an option of this version")
+    return record(**{name: _convert(types[name], value, f"{path}.{name}") for name, value in values.items()})
+
+
+def _convert(kind: type, value, path: str):
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, path)
+    return _tuples(value) if isinstance(value, list) else value
+
+
+def _tuples(value):
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
+
+
+def flatten(config, prefix: str = "") -> dict:
+    """Option names with dots ("model.num_slots") and their values."""
+    flat = {}
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{entry.name}.")
+        else:
+            flat[prefix + entry.name] = value
+    return flat

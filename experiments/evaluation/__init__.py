@@ -1,0 +1,1 @@
+"""Scores of trained models: which clips, which numbers, beside the paper's."""

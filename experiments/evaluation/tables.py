@@ -1,0 +1,84 @@
+"""The scores of a model as text, with the paper's beside them."""
+
+from typing import Any
+
+from experiments.evaluation import paper
+
+SHOWN_RULES = {
+    "paper": "where six objects are first in view together, as in the paper",
+    "first": "the beginning of each video",
+    "collision": "of each video, the first with a collision from its third frame on",
+}
+METRICS = {
+    "mse": ("MSE", 1, ".6f"),
+    "psnr": ("PSNR (dB)", 1, ".2f"),
+    "ssim": ("SSIM", 1, ".4f"),
+    "lpips": ("LPIPS", 1, ".4f"),  # where it is measured
+}
+MASK_METRICS = {
+    "ari": ("ARI", 1, ".3f"),
+    "fg_ari": ("F-ARI (%)", 100, ".2f"),
+    "miou": ("mIoU (%)", 100, ".2f"),
+}
+PREDICTORS = {
+    "predicted": "model",
+    "copy_last": "copy of the last frame",
+    "mean_frame": "mean training frame",
+}
+
+
+def table(record: dict[str, Any]) -> str:
+    """The scores as text, with the paper's beside them; a sentence for what the model does not have."""
+    scores, row = record["metrics"], record["system"]
+    simulated = ", *simulated*" if record["simulated"] else ""
+    lines = [
+        f"{record['model']}, {row}, step {record['step']}, seed {record['seed']}",
+        f"{record['data']}{simulated}, {record['split']}",
+        f"{record['num_clips']} clips of {record['num_frames']} frames, {record['stride']} source frames apart: "
+        f"{SHOWN_RULES[record['clips']]} (--clips={record['clips']})",
+        "",
+        f"{'decomposition':<16}{'mean':>10}   {'standard error':<16}{paper.LABEL}, {row}",
+    ]
+    measured = {name: shown for name, shown in METRICS.items() if name in scores}
+    shown = measured | MASK_METRICS
+    for name, (label, scale, form) in ((name, shown[name]) for name in shown if name in scores):
+        quoted, score = getattr(paper.TABLE_3.get(row), name, None), scores[name]
+        lines.append(
+            f"{label:<16}{_number(score['mean'], scale, form):>10}   "
+            f"{_number(score['standard_error'], scale, form):<16}{_number(quoted, scale, form)}"
+        )
+    if "ari" not in scores:
+        lines.append(f"{row} has no slots: there is nothing to compare with the true segmentation")
+    if "predicted_mse" in scores:
+        lines += ["", *_prediction_lines(record, measured)]
+    else:
+        lines += ["", f"{row} predicts no frames"]
+    if "dynamics_r2" in scores:
+        r2 = [_number(scores[f"dynamics_{name}"]["mean"], 1, ".3f") for name in ("r2", "r2_x", "r2_y")]
+        fitted, held_out = (scores["dynamics_r2"][name] for name in ("n_fitted", "n"))
+        lines += [
+            "",
+            f"dynamics: a linear map to the object's velocity in the image has R2 {r2[0]} (x {r2[1]}, y {r2[2]})",
+            f"  fitted to {fitted} slots of the first half of the clips, tested on {held_out} of the other",
+        ]
+    return "\n".join(lines)
+
+
+def _prediction_lines(record: dict[str, Any], measured: dict[str, tuple[str, float, str]]) -> list[str]:
+    scores, observed = record["metrics"], record["num_observed"]
+    num_predicted = len(scores["predicted_mse"]["mean"])
+    short = ", as many as these clips hold" if num_predicted < 6 else ""
+    lines = [
+        f"prediction of {num_predicted} frames from {observed}{short}; the paper plots 6 (Figure 7) and "
+        "gives no numbers",
+        f"{'frame':<34}" + "".join(f"{step + 1 + observed:>10}" for step in range(num_predicted)),
+    ]
+    for name, (label, scale, form) in measured.items():
+        for predictor, who in PREDICTORS.items():
+            means = scores[f"{predictor}_{name}"]["mean"]
+            lines.append(f"{label:<11}{who:<23}" + "".join(f"{_number(x, scale, form):>10}" for x in means))
+    return lines
+
+
+def _number(value: float | None, scale: float, form: str) -> str:
+    return "-" if value is None else format(scale * value, form)

@@ -1,0 +1,1 @@
+"""What programs need of the machine: processes, signals, disks, compilation, memory."""

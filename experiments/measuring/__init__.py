@@ -1,0 +1,1 @@
+"""How fast a model runs, how fast it could, and how much it computes."""

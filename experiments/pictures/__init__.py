@@ -1,0 +1,1 @@
+"""From a model and its clips to pictures: what is shown, the numbers behind it, the drawing, the page."""

@@ -1,0 +1,157 @@
+"""Finds a trained model: in a run folder, in an exported file, or among the bundled ones."""
+
+import argparse
+import dataclasses
+import importlib
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import oddn_jax
+from data_pipelines import build
+from experiments.config import DataConfig, flatten, make_model
+from experiments.runs import checkpoints, run_folder
+from experiments.runs.logs import say
+
+DEFAULT_RUN = "runs/quickstart"
+BUNDLED = "quickstart"  # taken where there is no such run
+FOLDERS = (
+    "workdir",
+    "init_from",
+    "data.data_dir",
+)  # options that say something of a machine, not of a training
+
+
+class Trained(NamedTuple):
+    """A model, its parameters, and where they come from."""
+
+    model: oddn_jax.VideoModel
+    params: Mapping[str, Any]
+    data: DataConfig | None  # what it was trained on; None where an exported file does not say
+    provenance: Mapping[str, Any]  # JSON-able facts: data, step, seed, commit, ...
+    name: str  # the folder or file, for messages
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--run`, `--step` and `--export` to a program's options."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--run", metavar="WORKDIR", help=f"a run folder (default: {DEFAULT_RUN} if it is there)"
+    )
+    source.add_argument(
+        "--export", metavar="FILE", help=f"an exported file, or the name of a bundled model ({BUNDLED})"
+    )
+    add_import_argument(parser)
+    parser.add_argument("--step", type=int, help="which checkpoint of the run (default: the latest)")
+
+
+def add_import_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--import`: reading a file runs no code, so that a model that is not ours must be imported by name."""
+    parser.add_argument(
+        "--import",
+        metavar="MODULE",
+        type=_import,
+        help="the module that defines the model of an exported file, where it is none of ours",
+    )
+
+
+def _import(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise argparse.ArgumentTypeError(f"{module} cannot be imported: {error}") from None
+    return module
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data`, `--data_dir` and `--split` to a program's options."""
+    parser.add_argument("--data", metavar="NAME/CONFIG", help="a data set (default: the model's own)")
+    parser.add_argument("--data_dir", help="where data sets lie (default: the run's, or data)")
+    parser.add_argument("--split", help="(default: the one that training validated on)")
+
+
+def open_trained(run: str | None = None, export: str | None = None, step: int | None = None) -> Trained:
+    """Opens the model of a run folder or of an exported file.
+
+    When neither is named, that of the quickstart's run, or the bundled one where nothing has been trained yet.
+
+    Args:
+        step: which checkpoint of the run; None takes the latest.
+
+    Raises:
+        FileNotFoundError: there is no such run, checkpoint or file; says which command makes it.
+        ValueError: it is damaged, or the options exclude each other.
+    """
+    if export is not None:
+        if run is not None or step is not None:
+            raise ValueError("--export excludes --run and --step: name one model")
+        return _of_file(export)
+    if run is None and not os.path.isdir(DEFAULT_RUN):
+        if step is not None:
+            raise FileNotFoundError(
+                f"--step={step}: there is no run {DEFAULT_RUN}; make it with `python -m experiments.clevrer_pretrain`, "
+                "or name another with --run=WORKDIR"
+            )
+        say(f"no run {DEFAULT_RUN}: taking the bundled model {BUNDLED}")
+        return _of_file(BUNDLED)
+    return _of_run(run or DEFAULT_RUN, step)
+
+
+def _of_run(run: str, step: int | None) -> Trained:
+    config = run_folder.load_config(run)
+    params = checkpoints.load_params(run, step)
+    versions = run_folder.load_versions(run)
+    provenance = {
+        "data": dataclasses.asdict(config.data),
+        "simulated": config.data.name.startswith("simulated"),
+        "step": checkpoints.saved_steps(run)[-1] if step is None else step,
+        "seed": config.seed,
+        **{name: versions.get(name) for name in ("commit", "devices", "packages")},
+        "stages": stages(run, step),
+    }
+    return Trained(make_model(config), params, config.data, provenance, run)
+
+
+def stages(run: str, step: int | None = None) -> list[dict[str, Any]]:
+    """How a run's parameters came about, from the first run that they went through to this one.
+
+    Returns:
+        For each, the steps done and the options of the training, without folders of the machine. A file or a folder
+        that is no longer there to begin with is one entry, {"file": its name}.
+    """
+    config = run_folder.load_config(run)
+    before: list[dict[str, Any]] = []
+    if config.init_from is not None:
+        source = config.init_from
+        before = stages(source) if os.path.isdir(source) else [{"file": os.path.basename(source)}]
+    steps = checkpoints.saved_steps(run)[-1] if step is None else step
+    options = {name: value for name, value in flatten(config).items() if name not in FOLDERS}
+    return [*before, {"steps": steps, "options": options}]
+
+
+def _of_file(path: str) -> Trained:
+    model, params = oddn_jax.load(path)
+    provenance = oddn_jax.read_provenance(path)
+    try:
+        data = DataConfig(**provenance["data"])
+    except (KeyError, TypeError):
+        data = None  # saved by another program than export_params
+    return Trained(model, params, data, provenance, path)
+
+
+def choose_data(found: Trained, options: argparse.Namespace) -> DataConfig:
+    """The data that the options of `add_data_arguments` name, or the model's own where they are silent.
+
+    Raises:
+        ValueError: there is no such data set, or none is named anywhere.
+    """
+    if options.data is None and found.data is None:
+        raise ValueError(
+            f"{found.name} does not say what it was trained on: name data with --data=NAME/CONFIG"
+        )
+    data = found.data or DataConfig()
+    if options.data is not None:
+        name, _, config = options.data.partition("/")
+        default = build.make_config(name)  # raises for a name that no builder has
+        data = dataclasses.replace(data, name=name, config=config or default.name)
+    return dataclasses.replace(data, data_dir=options.data_dir or data.data_dir)
