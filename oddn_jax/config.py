@@ -5,6 +5,8 @@ count is the paper's Table 4), or "our choice" where neither settles a question.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 NUM_FEATURES = 16  # channels of the image features, unless there are none
 
@@ -16,12 +18,26 @@ CHOICES = {
     "rollout_mode": ("redistill", "carry"),
     "prediction_latents": ("sample", "mean"),
     "distiller_init": ("random", "match"),
-    "ffn_activation": ("relu", "elu", "tanh"),
-    "pair_embedding_activation": ("relu", "elu", "tanh"),
-    "pair_attention_activation": ("relu", "elu", "tanh"),
     "compute_dtype": ("float32", "bfloat16", "float64"),
-    "remat": ("none", "step", "everything"),
+    "remat": ("none", "step"),
 }
+
+# Options that earlier versions had, with the value that says what every model does now; and values that mean the same
+# under another name. Run folders and exported files still name them.
+FORMER_OPTIONS = {
+    "num_attention_heads": 1,
+    "qkv_bias": False,
+    "attention_output_projection": False,
+    "ffn_activation": "relu",
+    "dynamics_norm_affine": True,
+    "pair_embedding_bias": False,
+    "pair_embedding_activation": "relu",
+    "pair_attention_activation": "tanh",
+    "dynamics_update_bias": True,
+    "predictor_bias": False,
+    "predictor_residual": False,
+}
+FORMER_VALUES = {"remat": {"everything": "step"}}
 
 
 @dataclasses.dataclass(kw_only=True, unsafe_hash=True)
@@ -69,7 +85,6 @@ class ODDNConfig:
 
     # Dynamics distillation (Eq. 7-9).
     dynamics_size: int = 4  # paper A.3
-    num_attention_heads: int = 1
     scale_attention: bool = (
         True  # by 1/sqrt(head size); our choice: Eq. 7 prints none, its source (the Transformer) has it
     )
@@ -79,25 +94,15 @@ class ODDNConfig:
     # What the attention starts from: "random" kernels, or "match": every slot finds the one most like it, and what is
     # left is by how much they differ (our choice; training diary).
     distiller_init: str = "random"
-    qkv_bias: bool = False  # with these widths Table 4's count is met to the unit
-    attention_output_projection: bool = False
-    ffn_hidden_size: int = 16
-    ffn_activation: str = "relu"
-    dynamics_norm_affine: bool = True
+    ffn_hidden_size: int = 16  # with this width Table 4's count is met to the unit
 
     # Relation module (Eq. 10-13).
     use_relation: bool = True  # False: the paper's ablation "ODDN w/o relation"
     pair_embedding_size: int = 256
-    pair_embedding_bias: bool = False
-    pair_embedding_activation: str = "relu"
     pair_attention_size: int = 100
-    pair_attention_activation: str = "tanh"
     pair_effect_size: int = 256
-    dynamics_update_bias: bool = True
 
     # Prediction (Eq. 4, 6).
-    predictor_bias: bool = False
-    predictor_residual: bool = False  # True: latents + W dynamics, as the author's later models do; not ODDN
     rollout_mode: str = (
         "redistill"  # dynamics from the last two frames; "carry": the updated dynamics are the state
     )
@@ -118,9 +123,7 @@ class ODDNConfig:
     compute_dtype: str = (
         "float32"  # of convolutions and dense layers; likelihood, KL, norms and parameters keep float32
     )
-    remat: str = (
-        "none"  # what the backward pass recomputes: none, step (each refinement), everything (also decodings)
-    )
+    remat: str = "none"  # what the backward pass recomputes: none, or step (each refinement)
     unroll: int = 0  # refinement steps per loop iteration; 0: all of them on the CPU, 1 on accelerators
 
     def __post_init__(self):
@@ -142,16 +145,12 @@ class ODDNConfig:
                 )
         at_least_one = (
             "num_slots latent_size num_refinement_steps hidden_size convolution_channels dynamics_size "
-            "num_attention_heads ffn_hidden_size pair_embedding_size pair_attention_size pair_effect_size "
+            "ffn_hidden_size pair_embedding_size pair_attention_size pair_effect_size "
             "student_forcing_depth num_rollout_steps"
         )
         for name in at_least_one.split():
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.latent_size % self.num_attention_heads:
-            raise ValueError(
-                f"latent_size={self.latent_size} must be a multiple of num_attention_heads={self.num_attention_heads}"
-            )
         if self.num_context_frames < 2:
             raise ValueError(
                 f"num_context_frames={self.num_context_frames} must be at least 2: dynamics need two frames"
@@ -185,6 +184,31 @@ class ODDNConfig:
         if name not in PRESETS:
             raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **overrides})
+
+
+def without_former_options(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a model's config as an earlier version wrote them, in the names of this one.
+
+    Args:
+      kind: the config's dataclass; what is a field of it stays.
+      values: by name.
+
+    Raises:
+      ValueError: an option that is gone had a value whose meaning is gone with it.
+    """
+    fields = {field.name for field in dataclasses.fields(kind)}
+    kept = {}
+    for name, value in values.items():
+        if name in fields:
+            known = FORMER_VALUES.get(name, {}) if issubclass(kind, ODDNConfig) else {}
+            kept[name] = known.get(value, value) if isinstance(value, str) else value
+        elif name not in FORMER_OPTIONS:
+            kept[name] = value
+        elif value != FORMER_OPTIONS[name]:
+            raise ValueError(
+                f"{name}={value!r} is an option of an earlier version: this one has only {FORMER_OPTIONS[name]!r}"
+            )
+    return kept
 
 
 PRESETS = {

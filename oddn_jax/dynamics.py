@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.layers import ACTIVATIONS, dense, identity_init
+from oddn_jax.layers import dense, identity_init
 
 # Of `distiller_init="match"`: the first attention is the softmax of SHARPNESS times the products of two slots' latents,
 # and takes MOST of what it finds away from the slot. What remains of it keeps the norm from hiding how large the
@@ -20,9 +20,7 @@ class Distillation(NamedTuple):
     """Dynamics of the slots of frames 2..t, and where they looked."""
 
     dynamics: Float[Array, "*b t-1 k d"]
-    match_attention: Float[
-        Array, "*b t-1 k 2*k"
-    ]  # mean over heads; the previous frame's slots, then this frame's
+    match_attention: Float[Array, "*b t-1 k 2*k"]  # the previous frame's slots, then this frame's
 
 
 class DynamicsDistiller(nn.Module):
@@ -41,15 +39,12 @@ class DynamicsDistiller(nn.Module):
 
         def projection(first):
             init = identity_init(first) if config.distiller_init == "match" else None
-            return dense(size, size, use_bias=config.qkv_bias, dtype=dtype, init=init)
+            return dense(size, size, use_bias=False, dtype=dtype, init=init)
 
-        divisor = (size // config.num_attention_heads) ** 0.5 if config.scale_attention else 1.0
+        divisor = size**0.5 if config.scale_attention else 1.0
         alike = (SHARPNESS * divisor) ** 0.5
         self.query, self.key, self.value = projection(alike), projection(alike), projection(-MOST)
-        if config.attention_output_projection:
-            self.output = dense(size, size, dtype=dtype)
-        affine = config.dynamics_norm_affine
-        self.norm = nn.LayerNorm(1e-5, use_bias=affine, use_scale=affine)
+        self.norm = nn.LayerNorm(1e-5)
         hidden = config.ffn_hidden_size
         self.ffn = [dense(size, hidden, dtype=dtype), dense(hidden, config.dynamics_size, dtype=dtype)]
 
@@ -59,28 +54,21 @@ class DynamicsDistiller(nn.Module):
         """Distils the dynamics of the current frame's slots.
 
         Returns:
-          The dynamics, and the attention (mean over heads) on the previous frame's slots, then on the current frame's;
+          The dynamics, and the attention on the previous frame's slots, then on the current frame's;
           with `attend_current=False` the second half is zero.
         """
         config = self.config
-        num_slots, num_heads = current.shape[-2], config.num_attention_heads
+        num_slots = current.shape[-2]
         tokens = jnp.concatenate([previous, current], -2) if config.attend_current else previous
-
-        def heads(x):  # [*b n l] -> [*b n heads l/heads]
-            return x.reshape(*x.shape[:-1], num_heads, -1)
-
-        query, key, value = heads(self.query(current)), heads(self.key(tokens)), heads(self.value(tokens))
-        scores = jnp.einsum("...qhc,...khc->...hqk", query, key)
+        query, key, value = self.query(current), self.key(tokens), self.value(tokens)
+        scores = jnp.einsum("...qc,...kc->...qk", query, key)
         if config.scale_attention:
             scores = scores * query.shape[-1] ** -0.5
-        attention = jax.nn.softmax(scores.astype(current.dtype), -1)
-        attended = jnp.einsum("...hqk,...khc->...qhc", attention, value).reshape(current.shape)
-        if config.attention_output_projection:
-            attended = self.output(attended)
+        match = jax.nn.softmax(scores.astype(current.dtype), -1)
+        attended = jnp.einsum("...qk,...kc->...qc", match, value)
         x = self.norm((attended + current).astype(current.dtype))
-        x = ACTIVATIONS[config.ffn_activation](self.ffn[0](x))
+        x = jax.nn.relu(self.ffn[0](x))
         dynamics = self.ffn[1](x).astype(current.dtype)
-        match = attention.mean(-3)
         if not config.attend_current:
             match = jnp.concatenate([match, jnp.zeros_like(match)], -1)
         assert match.shape[-2:] == (num_slots, 2 * num_slots)

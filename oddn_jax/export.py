@@ -22,6 +22,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from oddn_jax.config import without_former_options
 from oddn_jax.model import ODDN
 from oddn_jax.models import find_model, model_name
 from oddn_jax.video_model import VideoModel
@@ -161,7 +162,9 @@ def load(path: str | os.PathLike) -> tuple[VideoModel, dict]:
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     try:
-        model = model_type(model_type.Config(**json.loads(header["config"])))
+        model = model_type(
+            model_type.Config(**without_former_options(model_type.Config, json.loads(header["config"])))
+        )
         expected = _expected_arrays(model)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the configuration in the header is unusable ({error})") from error

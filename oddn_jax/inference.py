@@ -7,7 +7,6 @@ for training.
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -173,10 +172,7 @@ def iterative_inference(
         unroll=scan_unroll(config, num_refinements),
     )
     latents = posterior.mean if deterministic else sample(posterior, noise[-1])
-    last_step = partial(evaluate_sample, decode, frames, config=config)
-    if config.remat == "everything":
-        last_step = jax.checkpoint(last_step)
-    last = last_step(posterior, latents)
+    last = evaluate_sample(decode, frames, posterior, latents, config)
 
     def append(steps, end, axis):
         return jnp.moveaxis(jnp.concatenate([steps, end[None]]), 0, axis)

@@ -11,8 +11,6 @@ from flax import linen as nn
 from jax.nn.initializers import variance_scaling
 from jaxtyping import Array, Float
 
-ACTIVATIONS = {"relu": jax.nn.relu, "elu": jax.nn.elu, "tanh": jnp.tanh}
-
 
 def kernel_init(gain: float = 1.0):
     """An initialiser that draws from `gain` times U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for kernels."""

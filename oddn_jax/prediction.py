@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -46,7 +45,5 @@ def score_predictions(
         nll = mixture_nll(frames, decoded.slot_rgb, decoded.slot_masks, config.likelihood_variance)
         return nll, ((decoded.reconstruction - frames) ** 2).mean((-3, -2, -1))
 
-    if config.remat == "everything":
-        score = jax.checkpoint(score)
     target = jnp.array(target, jnp.int32)
     return Prediction(latents, *score(latents, video[:, target]), target, jnp.array(depth, jnp.int32))

@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.layers import ACTIVATIONS, dense
+from oddn_jax.layers import dense
 
 
 class Interaction(NamedTuple):
@@ -32,27 +32,23 @@ class RelationModule(nn.Module):
         config = self.config
         dtype, embedding = config.compute_dtype, config.pair_embedding_size
         pair = 2 * (config.dynamics_size + config.latent_size)
-        self.embedding = dense(pair, embedding, use_bias=config.pair_embedding_bias, dtype=dtype)
+        self.embedding = dense(pair, embedding, use_bias=False, dtype=dtype)
         self.attention = [
             dense(embedding, config.pair_attention_size, dtype=dtype),
             dense(config.pair_attention_size, 1, dtype=dtype),
         ]
         self.effect = dense(embedding, config.pair_effect_size, dtype=dtype)
-        self.update = dense(
-            config.pair_effect_size, config.dynamics_size, use_bias=config.dynamics_update_bias, dtype=dtype
-        )
+        self.update = dense(config.pair_effect_size, config.dynamics_size, dtype=dtype)
 
     def __call__(self, dynamics: Float[Array, "*b k d"], latents: Float[Array, "*b k l"]) -> Interaction:
         """Lets the slots of one frame act on each other."""
-        config = self.config
         objects = jnp.concatenate([dynamics, latents], -1)
         num_slots = objects.shape[-2]
         shape = (*objects.shape[:-1], num_slots, objects.shape[-1])
         receivers = jnp.broadcast_to(objects[..., :, None, :], shape)
         senders = jnp.broadcast_to(objects[..., None, :, :], shape)
-        embedding = self.embedding(jnp.concatenate([receivers, senders], -1))
-        embedding = ACTIVATIONS[config.pair_embedding_activation](embedding)
-        hidden = ACTIVATIONS[config.pair_attention_activation](self.attention[0](embedding))
+        embedding = jax.nn.relu(self.embedding(jnp.concatenate([receivers, senders], -1)))
+        hidden = jnp.tanh(self.attention[0](embedding))
         others = 1 - jnp.eye(num_slots, dtype=dynamics.dtype)
         attention = others * jax.nn.sigmoid(self.attention[1](hidden)[..., 0].astype(dynamics.dtype))
         effect = others[..., None] * self.effect(embedding).astype(dynamics.dtype)
@@ -70,17 +66,11 @@ class LatentPredictor(nn.Module):
 
     def setup(self):
         config = self.config
-        inputs = (
-            config.dynamics_size if config.predictor_residual else config.dynamics_size + config.latent_size
-        )
-        self.projection = dense(
-            inputs, config.latent_size, use_bias=config.predictor_bias, dtype=config.compute_dtype
-        )
+        inputs = config.dynamics_size + config.latent_size
+        self.projection = dense(inputs, config.latent_size, use_bias=False, dtype=config.compute_dtype)
 
     def __call__(
         self, updated_dynamics: Float[Array, "*b k d"], latents: Float[Array, "*b k l"]
     ) -> Float[Array, "*b k l"]:
         """Returns the predicted latents; they are decoded as they are, without sampling."""
-        if self.config.predictor_residual:
-            return latents + self.projection(updated_dynamics).astype(latents.dtype)
         return self.projection(jnp.concatenate([updated_dynamics, latents], -1)).astype(latents.dtype)

@@ -2,10 +2,8 @@
 
 import dataclasses
 
-from experiments.config.training import (
-    TrainConfig,
-    model_class,
-)
+from experiments.config.training import TrainConfig, model_class
+from oddn_jax.config import without_former_options
 
 # Options that older runs do not have, with the value that says what those did.
 LATER_OPTIONS = {
@@ -28,8 +26,12 @@ def to_json(config: TrainConfig) -> dict:
 
 def from_json(values: dict) -> TrainConfig:
     """The inverse of `to_json`. Raises ValueError on a field or a system that this version does not know."""
-    system = values.get("system", "ODDN")
-    return _build(TrainConfig, values, "config", model=model_class(system).Config)
+    kind = model_class(values.get("system", "ODDN")).Config
+    try:
+        model = without_former_options(kind, values.get("model", {}))
+    except ValueError as error:
+        raise ValueError(f"config.model.{error}") from None
+    return _build(TrainConfig, {**values, "model": model}, "config", model=kind)
 
 
 def _build(record: type, values: dict, path: str, **known_types: type):

@@ -55,7 +55,7 @@ def explain_exhausted_memory(config: TrainConfig) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        knobs = {"remat": "step (or everything)", "compute_dtype": "bfloat16"}
+        knobs = {"remat": "step", "compute_dtype": "bfloat16"}
         others = [
             f"--config.model.{name}={value}" for name, value in knobs.items() if hasattr(config.model, name)
         ]

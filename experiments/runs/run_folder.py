@@ -15,6 +15,7 @@ import jax
 from experiments import config as configs
 from experiments.config import TrainConfig
 from experiments.runs.checkpoints import FOLDER
+from oddn_jax.config import FORMER_OPTIONS, ODDNConfig
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "mujoco-core")
 
@@ -85,9 +86,11 @@ def load_versions(workdir: str | pathlib.Path) -> dict:
 def fingerprint(config: Any, resumable: Collection[str] = configs.RESUMABLE_FIELDS) -> str:
     """The SHA-256 sum of every option that must not change while a run goes on.
 
-    Options that came later count where they differ from what runs without them did.
+    Options that came later count where they differ from what runs without them did; those that are gone count as
+    what all models do now. So checkpoints of earlier versions stay those of the same config.
     """
-    fixed = {
+    former = FORMER_OPTIONS if isinstance(getattr(config, "model", None), ODDNConfig) else {}
+    fixed = {f"model.{name}": value for name, value in former.items()} | {
         name: value
         for name, value in configs.flatten(config).items()
         if name not in resumable and (name, value) not in configs.LATER_OPTIONS.items()

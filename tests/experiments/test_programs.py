@@ -164,20 +164,20 @@ def test_a_plain_run_goes_on_as_oddn_l(pretrained):
 
 def test_finetuning_refuses_another_model(pretrained):
     source, _ = pretrained
-    message = rf"^--config.model.ffn_activation=tanh contradicts {source}, whose model has relu: [^\n]*$"
+    message = rf"^--config.model.pair_effect_size=4 contradicts {source}, whose model has 8: [^\n]*$"
     with pytest.raises(ValueError, match=message):
-        continued(source, "--config.model.ffn_activation=tanh")
-    assert continued(source, "--config.model.ffn_activation=relu").model.ffn_activation == "relu"
+        continued(source, "--config.model.pair_effect_size=4")
+    assert continued(source, "--config.model.pair_effect_size=8").model.pair_effect_size == 8
 
 
 def test_finetuning_an_exported_file(tmp_path):
     model = get_config().model
-    model.ffn_activation = "elu"
+    model.pair_effect_size = 4
     oddn = oddn_jax.ODDN(model)
     shapes = jax.eval_shape(lambda: oddn.init(jax.random.key(0), method="initialize_parameters"))["params"]
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, "f4"), shapes)
     oddn_jax.save(str(tmp_path / "model.safetensors"), model, params)
-    assert continued(tmp_path / "model.safetensors").model.ffn_activation == "elu"
+    assert continued(tmp_path / "model.safetensors").model.pair_effect_size == 4
 
 
 def test_finetuning_from_nothing():

@@ -29,7 +29,6 @@ def test_configs_are_hashable_and_plain(name):
         ("image_height", 30),
         ("image_width", 0),
         ("num_slots", 0),
-        ("num_attention_heads", 5),
         ("num_context_frames", 1),
         ("likelihood_variance", 0.0),
         ("kernel_gain", 0.0),

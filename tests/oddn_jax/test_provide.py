@@ -334,7 +334,7 @@ def test_rollout_observes_with_means_and_simulates(tiny_provide, video, noise):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"features": "random", "compute_dtype": "bfloat16", "remat": "everything"},
+        {"features": "random", "compute_dtype": "bfloat16", "remat": "step"},
         {"gradient_scale": "per_batch", "unroll": 1},
     ],
 )
