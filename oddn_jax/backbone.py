@@ -19,7 +19,7 @@ from oddn_jax.layers import uniform_init
 from oddn_jax.losses import Losses
 from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import POOL, RefinementNetwork, empty_inputs
-from oddn_jax.video_model import Seen, VideoModel, check_one_source
+from oddn_jax.video_model import Keys, Params, Seen, Video, VideoModel, check_one_source
 
 
 class Backbone(VideoModel):
@@ -140,7 +140,7 @@ class Backbone(VideoModel):
         return self.infer(context[..., -2:, :, :, :], key, noise=noise, deterministic=deterministic).latents
 
     @nn.nowrap
-    def coarser(self, factor: int) -> tuple["Backbone", Callable[[dict[str, Any]], dict[str, Any]]]:
+    def coarser(self, factor: int) -> tuple["Backbone", Callable[[Params], Params]]:
         """The same model for pictures of which `factor` x `factor` pixels are averaged into one.
 
         One layer alone has a size that hangs on the picture's, the dense code of the refinement network's pooled
@@ -208,13 +208,7 @@ class Backbone(VideoModel):
 
     @nn.nowrap
     def look(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        num_predicted: int = 0,
-        num_observed: int = 2,
+        self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """The slots of every frame, and a rollout of the first ones where the model has one; see `VideoModel`."""
         apply, noise = partial(self.apply, {"params": params}), self.draw_noise(keys, video.shape[1])

@@ -1,11 +1,11 @@
 """ODDN: slots from each frame, their dynamics from two frames, their interactions, and the frames to come."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone, as_function
 from oddn_jax.decoder import Decoded
@@ -14,7 +14,7 @@ from oddn_jax.inference import Inference
 from oddn_jax.losses import oddn_losses
 from oddn_jax.prediction import Prediction, score_predictions
 from oddn_jax.relation import Interaction, LatentPredictor, RelationModule
-from oddn_jax.video_model import Seen
+from oddn_jax.video_model import Keys, Metrics, Params, Seen, Video
 
 
 class Rollout(NamedTuple):
@@ -198,27 +198,15 @@ class ODDN(Backbone):
 
     @nn.nowrap
     def loss(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        train: bool = True,
-        axis_name: str | None = None,
-    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
+    ) -> tuple[Metrics, Params]:
         """The objective of Eq. 5-6; see `VideoModel`."""
         outputs = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
         return self.metrics(oddn_losses(outputs, self.config), outputs.inference, video), {}
 
     @nn.nowrap
     def look(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        num_predicted: int = 0,
-        num_observed: int = 2,
+        self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """The slots of every frame, their dynamics, and a rollout of the first ones; see `VideoModel`."""
         seen = super().look(params, video, keys, num_predicted=num_predicted, num_observed=num_observed)

@@ -7,6 +7,12 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
+# What the methods below take and give, and their overrides in every model.
+Params = dict[str, Any]  # nested, by name
+Video = Float[Array, "b t h w 3"]  # pixels in [0, 1]
+Keys = Key[Array, " b"]  # one for each clip
+Metrics = dict[str, Float[Array, ""]]  # by name
+
 
 class Seen(NamedTuple):
     """What a model makes of some clips; None for what it does not have."""
@@ -59,7 +65,7 @@ class VideoModel(nn.Module):
         return getattr(self.config, "num_rollout_steps", 6)
 
     @nn.nowrap
-    def initialize(self, key: PRNGKeyArray) -> dict[str, Any]:
+    def initialize(self, key: PRNGKeyArray) -> Params:
         """The parameters before the first step, all collections in one tree."""
         variables = self.init(key, method="initialize_parameters")
         return {**variables["params"], **{name: variables[name] for name in self.collections}}
@@ -75,21 +81,15 @@ class VideoModel(nn.Module):
             )
 
     @nn.nowrap
-    def to_variables(self, params: dict[str, Any]) -> dict[str, Any]:
+    def to_variables(self, params: Params) -> dict[str, Params]:
         """The same tree as `apply` takes it; gradients flow into "params" alone."""
         others = {name: jax.lax.stop_gradient(params[name]) for name in self.collections}
         return {"params": {name: value for name, value in params.items() if name not in others}, **others}
 
     @nn.nowrap
     def loss(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        train: bool = True,
-        axis_name: str | None = None,
-    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
+    ) -> tuple[Metrics, Params]:
         """The objective of a batch.
 
         Args:
@@ -106,13 +106,7 @@ class VideoModel(nn.Module):
 
     @nn.nowrap
     def look(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        num_predicted: int = 0,
-        num_observed: int = 2,
+        self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """Looks at every frame once, and predicts from the first ones.
 
@@ -126,7 +120,7 @@ class VideoModel(nn.Module):
         raise NotImplementedError
 
     @nn.nowrap
-    def coarser(self, factor: int) -> tuple["VideoModel", Callable[[dict[str, Any]], dict[str, Any]]]:
+    def coarser(self, factor: int) -> tuple["VideoModel", Callable[[Params], Params]]:
         """The same model for pictures of which `factor` x `factor` pixels are averaged into one.
 
         Returns:
@@ -139,29 +133,25 @@ class VideoModel(nn.Module):
 
     @nn.nowrap
     def reconstruct(
-        self, params: dict[str, Any], video: Float[Array, "b t h w 3"], key: PRNGKeyArray
+        self, params: Params, video: Video, key: PRNGKeyArray
     ) -> Float[Array, "b t h w 3"] | None:
         """The frames as the model sees them."""
         return self.look(params, video, jax.random.split(key, len(video))).reconstruction
 
     @nn.nowrap
-    def segment(
-        self, params: dict[str, Any], video: Float[Array, "b t h w 3"], key: PRNGKeyArray
-    ) -> Int[Array, "b t h w"] | None:
+    def segment(self, params: Params, video: Video, key: PRNGKeyArray) -> Int[Array, "b t h w"] | None:
         """The slot that each pixel belongs to; None for a model without slots."""
         masks = self.look(params, video, jax.random.split(key, len(video))).slot_masks
         return None if masks is None else masks[..., 0].argmax(2)
 
     @nn.nowrap
-    def latents(
-        self, params: dict[str, Any], video: Float[Array, "b t h w 3"], key: PRNGKeyArray
-    ) -> Float[Array, "b t k l"] | None:
+    def latents(self, params: Params, video: Video, key: PRNGKeyArray) -> Float[Array, "b t k l"] | None:
         """The slots of each frame as vectors; None for a model without slots."""
         return self.look(params, video, jax.random.split(key, len(video))).latents
 
     @nn.nowrap
     def predict(
-        self, params: dict[str, Any], context: Float[Array, "b t h w 3"], key: PRNGKeyArray, num_steps: int
+        self, params: Params, context: Video, key: PRNGKeyArray, num_steps: int
     ) -> Float[Array, "b s h w 3"]:
         """The frames after the context.
 

@@ -1,16 +1,16 @@
 """IODINE: the backbone alone, frame by frame, and its weights from the PyTorch implementation of the paper's count."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone
 from oddn_jax.inference import Inference
 from oddn_jax.losses import iodine_losses
+from oddn_jax.video_model import Keys, Metrics, Params, Video
 
 
 class IODINE(Backbone):
@@ -34,14 +34,8 @@ class IODINE(Backbone):
 
     @nn.nowrap
     def loss(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        train: bool = True,
-        axis_name: str | None = None,
-    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
+    ) -> tuple[Metrics, Params]:
         """The objective of Eq. 5; see `VideoModel`."""
         inference = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
         return self.metrics(iodine_losses(inference, self.config), inference, video), {}

@@ -1,12 +1,12 @@
 """IODINE linear: the backbone, and a small network that predicts a frame's slots from those of the two before."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone, as_function
 from oddn_jax.config import ODDNConfig
@@ -15,6 +15,7 @@ from oddn_jax.inference import Inference
 from oddn_jax.layers import dense
 from oddn_jax.losses import oddn_losses
 from oddn_jax.prediction import Prediction, score_predictions
+from oddn_jax.video_model import Keys, Metrics, Params, Video
 
 # Width of the hidden layer by `predictor_scope`.
 HIDDEN_SIZE = {"slot": 256, "frame": 512}
@@ -201,14 +202,8 @@ class IODINELinear(Backbone):
 
     @nn.nowrap
     def loss(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        train: bool = True,
-        axis_name: str | None = None,
-    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
+    ) -> tuple[Metrics, Params]:
         """The objective of Eq. 5-6, as ODDN's; see `VideoModel`."""
         outputs = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
         return self.metrics(oddn_losses(outputs, self.config), outputs.inference, video), {}

@@ -1,4 +1,4 @@
-"""What an earlier version wrote is read by this one: a run folder that goes on, an exported file, options that are gone."""
+"""What an earlier version wrote is read by this one: a run that goes on, an exported file, options that are gone."""
 
 import dataclasses
 import json

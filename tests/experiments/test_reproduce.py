@@ -1,4 +1,4 @@
-"""The paper's tables again: Table 4's column, orders on made-up numbers, plans, and a command that is killed."""
+"""The paper's tables again: plans, the program, and a command that is killed."""
 
 import argparse
 import csv
@@ -17,171 +17,13 @@ from experiments import config as configs
 from experiments import reproduce
 from experiments.config import TrainConfig
 from experiments.configs import baselines
-from experiments.evaluation import paper
-from experiments.reproduction import budgets, comparison, costs, files, results, running, sweep
-from experiments.reproduction.comparison import Score
-from experiments.reproduction.targets import TARGETS, Metric, Row, Target
+from experiments.reproduction import budgets, costs, running, sweep
+from experiments.reproduction.targets import TARGETS
 from experiments.runs import checkpoints
 from experiments.vqa import config as vqa_config
 from oddn_jax.reasoning import ALOEConfig
 from tests.experiments import small_reproduction, toy_config
 from tests.experiments.tiny import DATA_NAME, get_config
-
-# ------------------------------------------------------------------------------------------------ Table 4
-
-
-def picture_size(path):
-    with Image.open(path) as picture:
-        return picture.size
-
-
-def convolution(height, inputs, outputs, window=3):
-    return 2 * height * height * window * window * inputs * outputs
-
-
-def elu(elements):
-    return 6 * elements
-
-
-@pytest.fixture(scope="module")
-def table_4(tmp_path_factory):
-    """What `reproduce table4` prints, and the folder that it writes to."""
-    folder = tmp_path_factory.mktemp("table4") / "new"
-    return results.report_computation(folder / "table4"), folder
-
-
-def test_table_4_s_column_to_the_unit(table_4):
-    """The formula written out layer by layer from the papers' descriptions, without a look at the modules."""
-    k, side, z = 7, 64, 64
-    pixels = side * side
-
-    squeezenet = convolution(128, 3, 64) + 128 * 128 * 64  # and its ReLU
-    squeezenet += 2 * pixels * 64  # 3x3 max pooling: two comparisons for each output
-    for inputs in (64, 128):  # Fire modules
-        squeezenet += (
-            convolution(side, inputs, 16, 1) + convolution(side, 16, 64, 1) + convolution(side, 16, 64)
-        )
-        squeezenet += pixels * (16 + 64 + 64)
-    assert squeezenet == 252_313_600
-    features = sum(convolution(side, i, o) + elu(pixels * o) for i, o in ((128, 64), (64, 32), (32, 16)))
-    assert features == 795_475_968
-    decoder = sum(convolution(side, i, 64) + elu(pixels * 64) for i in (z + 2, 64, 64, 64)) + convolution(
-        side, 64, 4
-    )
-    assert k * decoder == 8_697_937_920
-    refinement = sum(convolution(side, i, 64) + elu(pixels * 64) for i in (32, 64, 64, 64))
-    refinement += 5 * 16 * 16 * 64  # 4x4 average pooling: 4 - 1 + 2 for each output
-    refinement += (
-        2 * 16 * 16 * 64 * 128 + elu(128) + 2 * 128 * 2 * z
-    )  # code and change; the LSTM cell is unknown to it
-    assert k * refinement == 7_472_960_768
-    iodine = squeezenet + features + k * (decoder + refinement)
-    assert iodine == 17_218_688_256
-    cell = 2 * (384 + 128 + 128) * 5 * 128
-    prior = 2 * (128 * 128 + 2 * 128 * z) + 128
-    condition = 2 * ((z + 128) * z + z * z) + elu(2 * z)
-    provide = iodine + k * (cell + prior + condition)
-    assert provide == 17_225_117_056
-    scanned = dict(re.findall(r"^(\w+) +([\d,]{14,})", table_4[0], re.MULTILINE))
-    scanned = {name: int(number.replace(",", "")) for name, number in scanned.items()}
-    assert scanned["IODINE"] == iodine and scanned["PROVIDE"] == provide
-    # ODDN's last digit: the extra modules count 161,744 to 261,743; those with bias, one row each, are 186,696.
-    assert 161_744 <= scanned["ODDN"] - iodine < 261_744
-    assert scanned["ODDN"] - iodine == 2 * (64 * 16 + 16 * 4 + 256 * 100 + 100 + 256 * 256 + 256 * 4)
-
-
-def test_table_4_as_it_is_printed(table_4):
-    text, folder = table_4
-    assert text.count("   yes") == 9 and "   no" not in text
-    with open(folder / "table4.csv") as file:
-        lines = list(csv.DictReader(file))
-    assert len(lines) == 3 * 4
-    for line in lines:
-        if line["paper"]:
-            digits = len(line["paper"].partition(".")[2])
-            assert f"{float(line['ours']):.{digits}f}" == line["paper"]
-    whole = {line["row"]: float(line["ours"]) for line in lines if line["metric"].startswith("GFLOP of")}
-    assert all(
-        3 * 17.2 < whole[name] < 7 * 17.3 for name in paper.TABLE_4
-    )  # five decodings, their gradients, ...
-    assert picture_size(folder / "table4.png")[0] > 100
-
-
-# ------------------------------------------------------------------------------------------------ orders
-
-
-def scored(**means):
-    return {row: {"mse": Score(mean, 0.1, 8, "clips")} for row, mean in means.items()}
-
-
-ERROR = Metric("mse", "error", ".2f", higher=False, paper={"a": 1.0, "b": 2.0, "c": 3.0})
-
-
-@pytest.mark.parametrize(
-    "means, said",
-    [
-        (dict(a=1.0, b=2.0, c=3.0), "yes (3 of 3 pairs as in the paper)"),
-        (dict(a=5.0, b=6.0, c=7.0), "yes (3 of 3 pairs as in the paper)"),  # only the order counts
-        (dict(a=2.0, b=1.0, c=3.0), "no (2 of 3 pairs as in the paper; b before a)"),
-        (dict(a=1.0, b=1.2, c=3.0), "too close to tell (2 of 3 pairs as in the paper, 1 too close)"),
-        (dict(a=1.0, c=3.0), "unknown (1 of 3 pairs as in the paper, 2 unknown)"),
-        (dict(a=3.0, c=1.0), "no (0 of 3 pairs as in the paper, 2 unknown; c before a)"),
-    ],
-)
-def test_orders(means, said):
-    assert comparison.agreement(ERROR, scored(**means)) == said
-    better_high = ERROR._replace(higher=True, paper={row: -value for row, value in ERROR.paper.items()})
-    mirrored = {
-        row: {"mse": scores["mse"]._replace(mean=-scores["mse"].mean)}
-        for row, scores in scored(**means).items()
-    }
-    assert comparison.agreement(better_high, mirrored) == said
-
-
-def test_claims_stand_in_for_numbers():
-    metric = Metric("mse", "error", higher=False, claims=(("a", "b"),))
-    assert comparison.agreement(metric, scored(a=1, b=2, c=0)) == "yes (1 of 1 pairs as in the paper)"
-    assert comparison.agreement(metric._replace(claims=()), scored(a=1)) == "the paper has no order"
-
-
-def test_the_paper_s_orders():
-    """Read from the printed tables."""
-    mse, ari, fg_ari = TARGETS["table3"].metrics
-    assert set(mse.expected()) >= {("ODDN", "IODINE"), ("IODINE", "ODDN-l"), ("ODDN-l", "PROVIDE")}
-    assert set(ari.expected()) >= {("ODDN-l", "PROVIDE"), ("PROVIDE", "ODDN"), ("ODDN", "IODINE")}
-    assert set(fg_ari.expected()) >= {("ODDN", "IODINE"), ("IODINE", "ODDN-l"), ("ODDN-l", "PROVIDE")}
-    for metric in TARGETS["table2"].metrics:
-        pairs = metric.expected()
-        assert ("ODDN", "PROVIDE") in pairs and ("ODDN (-dyn)", "ODDN") not in pairs
-        known = sum(value is not None for value in metric.paper.values())
-        assert known == (7 if "option" in metric.key else 8) and len(pairs) == known * (known - 1) // 2
-
-
-def test_means_and_errors_over_seeds():
-    values = [1.0, 2.0, 4.0]
-    results = {("a", seed): {"mse": Score(value, 0.5, 8, "clips")} for seed, value in enumerate(values)}
-    results |= {("copy", seed): {"mse": Score(7.0, 0.25, 8, "clips")} for seed in range(3)}
-    means = comparison.over_seeds(results)
-    error = np.std(values, ddof=1) / np.sqrt(3)
-    assert means["a"]["mse"] == (pytest.approx(7 / 3), pytest.approx(error), 3, "seeds")
-    assert means["copy"]["mse"] == Score(7.0, 0.25, 8, "clips")  # hangs on no seed
-    assert comparison.over_seeds({("a", 0): results["a", 0]})["a"]["mse"] == Score(1.0, 0.5, 8, "clips")
-
-
-def test_answers_are_read():
-    record = {
-        "scores": {
-            "descriptive": {"n": 100, "per_question": 0.5},
-            "predictive": {"n": 50, "per_question": 0.2, "num_options": 100, "per_option": 0.9},
-        },
-        "references": {"majority": {"descriptive": {"n": 100, "per_question": 0.25}}},
-    }
-    rows = comparison.read_scores("ODDN", record)
-    assert rows["ODDN"]["descriptive"] == Score(0.5, 0.05, 100, "questions")
-    assert rows["ODDN"]["predictive_per_option"] == (0.9, pytest.approx(0.03), 100, "questions")
-    assert rows["ODDN"]["predictive"].mean == 0.2 and "counterfactual" not in rows["ODDN"]
-    assert set(rows["majority"]) == {"descriptive"}
-
 
 # ------------------------------------------------------------------------------------------------ plans
 
@@ -238,6 +80,11 @@ def test_the_paper_s_sizes_in_the_full_budget(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------ the program
+
+
+def picture_size(path):
+    with Image.open(path) as picture:
+        return picture.size
 
 
 def options(*arguments):
@@ -355,14 +202,6 @@ def test_motion_is_0_for_frames_that_are_all_the_same():
     assert running.motion({"video": video, "predicted": video[:, 2:]})["mean"] == 1
     still = np.broadcast_to(video[:, 2:3], video[:, 2:].shape)
     assert running.motion({"video": video, "predicted": still})["mean"] == 0
-
-
-def test_pictures_have_a_row_for_each_system():
-    video, predicted = np.zeros((4, 8, 8, 3)), {name: np.ones((2, 8, 8, 3)) for name in "ab"}
-    one, two = (files.draw_predictions("T", video, dict(list(predicted.items())[:n])) for n in (1, 2))
-    assert one.width == two.width and two.height > one.height
-    target = Target("T", (Row("a", "oddn"), Row("b", "iodine")), (ERROR, ERROR))
-    assert files.draw_table(target, "T", scored(a=1.0)).height > 100
 
 
 def test_a_row_of_answers_and_its_references(data_dir, tmp_path, monkeypatch, capsys):

@@ -12,7 +12,6 @@ import pytest
 import oddn_jax
 from oddn_jax import ODDN, ODDNConfig
 from oddn_jax.baselines import IODINE
-from oddn_jax.dynamics import MOST
 
 SUBTOTALS = {
     "features/squeezenet": 25_632,
@@ -106,104 +105,6 @@ def test_permuting_a_frames_slots_permutes_everything_downstream(tiny, latents):
         permuted[1].pair_attention, interaction.pair_attention[:, order][:, :, order], atol=1e-6
     )
     np.testing.assert_allclose(permuted[2], following[:, order], atol=1e-6)
-
-
-def test_permuting_the_previous_frames_slots_changes_no_dynamics(tiny, latents):
-    model, variables = tiny
-    a = model.apply(variables, latents[:, :2], method="distill").dynamics
-    b = model.apply(variables, latents.at[:, 0].set(latents[:, 0, ::-1])[:, :2], method="distill").dynamics
-    np.testing.assert_allclose(a, b, atol=1e-6)
-
-
-def test_dynamics_depend_on_exactly_two_frames(tiny, latents):
-    model, variables = tiny
-    jacobian = jax.jacobian(lambda x: model.apply(variables, x, method="distill").dynamics[0])(latents[:1])
-    depends = np.abs(jacobian[:, :, :, 0]).max((1, 2, 4, 5)) > 0  # [dynamics' frame, input frame]
-    np.testing.assert_array_equal(depends, [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
-
-
-def test_distillation_is_eq_7_to_9(tiny, latents):
-    """Re-derived in NumPy for one slot."""
-    model, variables = tiny
-    p = jax.tree.map(np.asarray, variables["params"]["distiller"])
-    previous, current = np.asarray(latents[0, 0]), np.asarray(latents[0, 1])
-    tokens = np.concatenate([previous, current])
-    query, keys, values = (
-        current[1] @ p["query"]["kernel"],
-        tokens @ p["key"]["kernel"],
-        tokens @ p["value"]["kernel"],
-    )
-    scores = np.exp(keys @ query / np.sqrt(6))
-    weights = scores / scores.sum()
-    x = weights @ values + current[1]
-    x = (x - x.mean()) / np.sqrt(x.var() + 1e-5) * p["norm"]["scale"] + p["norm"]["bias"]
-    hidden = np.maximum(x @ p["ffn_0"]["kernel"] + p["ffn_0"]["bias"], 0)
-    expected = hidden @ p["ffn_1"]["kernel"] + p["ffn_1"]["bias"]
-    distilled = model.apply(variables, latents, method="distill")
-    np.testing.assert_allclose(distilled.dynamics[0, 0, 1], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(distilled.match_attention[0, 0, 1], weights, rtol=1e-4)
-
-
-@pytest.mark.parametrize("attend_current", [True, False])
-def test_a_distiller_that_starts_with_matching_finds_every_slot_again(tiny_config, attend_current):
-    config = dataclasses.replace(tiny_config, distiller_init="match", attend_current=attend_current)
-    model = ODDN(config)
-    variables = {"params": model.initialize(jax.random.key(0))}
-    slots = 2 * jnp.eye(3, 6)  # three that differ
-    order = jnp.array([2, 0, 1])
-    moved = slots[order] + 0.1
-    match = model.apply(variables, jnp.stack([slots, moved])[None], method="distill").match_attention[0, 0]
-    np.testing.assert_array_equal(match[:, :3].argmax(-1), order)
-    if attend_current:  # half of the attention is on the slot itself
-        np.testing.assert_array_equal(match[:, 3:].argmax(-1), [0, 1, 2])
-    else:
-        assert match[:, :3].max(-1).min() > 0.95
-    kernel = variables["params"]["distiller"]["value"]["kernel"]
-    np.testing.assert_allclose(moved @ kernel, -MOST * moved, rtol=1e-6)
-
-
-def test_relation_is_eq_10_to_13(tiny, latents):
-    """Re-derived in NumPy, pair by pair."""
-    model, variables = tiny
-    p = jax.tree.map(np.asarray, variables["params"]["relation"])
-    dynamics = np.asarray(jax.random.normal(jax.random.key(21), (3, 4)))
-    objects = np.concatenate([dynamics, latents[0, 0]], -1)
-    expected = dynamics.copy()
-    for receiver in range(3):
-        total = np.zeros(9)
-        for sender in set(range(3)) - {receiver}:
-            pair = np.concatenate([objects[receiver], objects[sender]])
-            embedding = np.maximum(pair @ p["embedding"]["kernel"], 0)
-            hidden = np.tanh(embedding @ p["attention_0"]["kernel"] + p["attention_0"]["bias"])
-            attention = 1 / (1 + np.exp(-(hidden @ p["attention_1"]["kernel"] + p["attention_1"]["bias"])))
-            total += attention * (embedding @ p["effect"]["kernel"] + p["effect"]["bias"])
-        expected[receiver] += total @ p["update"]["kernel"] + p["update"]["bias"]
-    interaction = model.apply(variables, jnp.array(dynamics), latents[0, 0], method="interact")
-    np.testing.assert_allclose(interaction.updated_dynamics, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_single_slot_has_no_pairs(tiny, latents):
-    model, variables = tiny
-    dynamics = jnp.ones((2, 1, 4))
-    interaction = model.apply(variables, dynamics, latents[:, 0, :1], method="interact")
-    bias = variables["params"]["relation"]["update"]["bias"]
-    np.testing.assert_allclose(interaction.updated_dynamics, dynamics + bias, rtol=1e-6)
-
-
-def test_pair_attention_is_between_zero_and_one_and_never_on_itself(tiny, latents):
-    model, variables = tiny
-    attention = model.apply(variables, jnp.ones((2, 3, 4)), latents[:, 0], method="interact").pair_attention
-    off_diagonal = attention[:, ~np.eye(3, dtype=bool)]
-    assert (off_diagonal > 0).all() and (off_diagonal < 1).all()
-    np.testing.assert_array_equal(attention[:, np.eye(3, dtype=bool)], 0)
-
-
-def test_a_slots_own_pair_never_contributes(tiny, latents):
-    """Changing the receiver's own diagonal effect cannot matter: the update's derivative by it is zero."""
-    model, variables = tiny
-    effect = model.apply(variables, jnp.ones((2, 3, 4)), latents[:, 0], method="interact").pair_effect
-    np.testing.assert_array_equal(effect[:, np.eye(3, dtype=bool)], 0)
-    assert jnp.abs(effect[:, ~np.eye(3, dtype=bool)]).min() > 0
 
 
 def test_rollout_of_depth_one_is_the_one_step_prediction(tiny, latents):

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines.monet.config import MONetConfig
@@ -16,7 +16,7 @@ from oddn_jax.decoder import Decoded, compose
 from oddn_jax.distributions import Posterior, sample, slot_kl
 from oddn_jax.losses import Losses
 from oddn_jax.metrics import training_diagnostics
-from oddn_jax.video_model import Seen, VideoModel, check_one_source
+from oddn_jax.video_model import Keys, Metrics, Params, Seen, Video, VideoModel, check_one_source
 
 
 class Decomposition(NamedTuple):
@@ -186,14 +186,8 @@ class MONet(VideoModel):
 
     @nn.nowrap
     def loss(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        train: bool = True,
-        axis_name: str | None = None,
-    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
+    ) -> tuple[Metrics, Params]:
         """MONet's objective; see `VideoModel`."""
         config = self.config
         shape = (video.shape[1], config.num_slots, config.latent_size)
@@ -205,13 +199,7 @@ class MONet(VideoModel):
 
     @nn.nowrap
     def look(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        num_predicted: int = 0,
-        num_observed: int = 2,
+        self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """The slots of every frame, without chance; see `VideoModel`. Nothing is predicted."""
         outputs = self.apply({"params": params}, video, deterministic=True, method="infer")

@@ -1,12 +1,12 @@
 """PROVIDE: iterative inference with a memory that runs along the frames of a clip as well as along the refinements."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from oddn_jax.backbone import Backbone, as_function
 from oddn_jax.baselines.provide.config import ProvideConfig, next_nll_weight, num_decodings
@@ -22,7 +22,7 @@ from oddn_jax.inference import Inference, scan_unroll
 from oddn_jax.losses import Losses, iteration_weights
 from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import empty_inputs
-from oddn_jax.video_model import Seen
+from oddn_jax.video_model import Keys, Metrics, Params, Seen, Video
 
 
 class Simulation(NamedTuple):
@@ -200,21 +200,15 @@ class PROVIDE(Backbone):
         )
 
     @nn.nowrap
-    def initialize(self, key: PRNGKeyArray) -> dict[str, Any]:
+    def initialize(self, key: PRNGKeyArray) -> Params:
         """The parameters before the first step; "schedule" holds the weight of the likelihood."""
         variables = self.init(key, method="initialize_parameters")
         return {**variables["params"], "schedule": {"nll_weight": jnp.float32(self.config.nll_weight)}}
 
     @nn.nowrap
     def loss(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        train: bool = True,
-        axis_name: str | None = None,
-    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
+    ) -> tuple[Metrics, Params]:
         """PROVIDE's bound, and the weight of its likelihood in the next step; see `VideoModel`."""
         variables, noise = self.to_variables(params), self.draw_noise(keys, video.shape[1])
         nll_weight = variables["schedule"]["nll_weight"]
@@ -233,13 +227,7 @@ class PROVIDE(Backbone):
 
     @nn.nowrap
     def look(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        num_predicted: int = 0,
-        num_observed: int = 2,
+        self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """The slots of every frame, and the frames that the memory of the first ones gives; see `VideoModel`."""
         apply, noise = partial(self.apply, self.to_variables(params)), self.draw_noise(keys, video.shape[1])

@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from oddn_jax.baselines.srvp.states import MLP, Gaussian, draw, euler_steps, gau
 from oddn_jax.layers import dense
 from oddn_jax.metrics import training_diagnostics
 from oddn_jax.refinement import LSTMCell, RefinementState
-from oddn_jax.video_model import Seen, VideoModel, check_one_source
+from oddn_jax.video_model import Keys, Metrics, Params, Seen, Video, VideoModel, check_one_source
 
 
 class SRVP(VideoModel):
@@ -249,14 +248,8 @@ class SRVP(VideoModel):
 
     @nn.nowrap
     def loss(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        train: bool = True,
-        axis_name: str | None = None,
-    ) -> tuple[dict[str, Float[Array, ""]], dict[str, Any]]:
+        self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
+    ) -> tuple[Metrics, Params]:
         """SRVP's bound and penalty, and its running averages after this step; see `VideoModel`."""
         model, variables = self.clone(axis_name=axis_name), self.to_variables(params)
         noise = self._draw_noise(keys, video.shape[1])
@@ -268,13 +261,7 @@ class SRVP(VideoModel):
 
     @nn.nowrap
     def look(
-        self,
-        params: dict[str, Any],
-        video: Float[Array, "b t h w 3"],
-        keys: Key[Array, " b"],
-        *,
-        num_predicted: int = 0,
-        num_observed: int = 2,
+        self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """Every frame, explained by the whole clip, and one sample of what follows the first ones; see `VideoModel`."""
         apply = partial(self.apply, self.to_variables(params))

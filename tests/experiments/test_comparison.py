@@ -1,0 +1,88 @@
+"""Which of two systems is better, on made-up numbers: orders, claims, errors over seeds."""
+
+import numpy as np
+import pytest
+
+from experiments.reproduction import comparison, files
+from experiments.reproduction.comparison import Score
+from experiments.reproduction.targets import TARGETS, Metric, Row, Target
+
+ERROR = Metric("mse", "error", ".2f", higher=False, paper={"a": 1.0, "b": 2.0, "c": 3.0})
+
+
+def scored(**means):
+    return {row: {"mse": Score(mean, 0.1, 8, "clips")} for row, mean in means.items()}
+
+
+@pytest.mark.parametrize(
+    "means, said",
+    [
+        (dict(a=1.0, b=2.0, c=3.0), "yes (3 of 3 pairs as in the paper)"),
+        (dict(a=5.0, b=6.0, c=7.0), "yes (3 of 3 pairs as in the paper)"),  # only the order counts
+        (dict(a=2.0, b=1.0, c=3.0), "no (2 of 3 pairs as in the paper; b before a)"),
+        (dict(a=1.0, b=1.2, c=3.0), "too close to tell (2 of 3 pairs as in the paper, 1 too close)"),
+        (dict(a=1.0, c=3.0), "unknown (1 of 3 pairs as in the paper, 2 unknown)"),
+        (dict(a=3.0, c=1.0), "no (0 of 3 pairs as in the paper, 2 unknown; c before a)"),
+    ],
+)
+def test_orders(means, said):
+    assert comparison.agreement(ERROR, scored(**means)) == said
+    better_high = ERROR._replace(higher=True, paper={row: -value for row, value in ERROR.paper.items()})
+    mirrored = {
+        row: {"mse": scores["mse"]._replace(mean=-scores["mse"].mean)}
+        for row, scores in scored(**means).items()
+    }
+    assert comparison.agreement(better_high, mirrored) == said
+
+
+def test_claims_stand_in_for_numbers():
+    metric = Metric("mse", "error", higher=False, claims=(("a", "b"),))
+    assert comparison.agreement(metric, scored(a=1, b=2, c=0)) == "yes (1 of 1 pairs as in the paper)"
+    assert comparison.agreement(metric._replace(claims=()), scored(a=1)) == "the paper has no order"
+
+
+def test_the_paper_s_orders():
+    """Read from the printed tables."""
+    mse, ari, fg_ari = TARGETS["table3"].metrics
+    assert set(mse.expected()) >= {("ODDN", "IODINE"), ("IODINE", "ODDN-l"), ("ODDN-l", "PROVIDE")}
+    assert set(ari.expected()) >= {("ODDN-l", "PROVIDE"), ("PROVIDE", "ODDN"), ("ODDN", "IODINE")}
+    assert set(fg_ari.expected()) >= {("ODDN", "IODINE"), ("IODINE", "ODDN-l"), ("ODDN-l", "PROVIDE")}
+    for metric in TARGETS["table2"].metrics:
+        pairs = metric.expected()
+        assert ("ODDN", "PROVIDE") in pairs and ("ODDN (-dyn)", "ODDN") not in pairs
+        known = sum(value is not None for value in metric.paper.values())
+        assert known == (7 if "option" in metric.key else 8) and len(pairs) == known * (known - 1) // 2
+
+
+def test_means_and_errors_over_seeds():
+    values = [1.0, 2.0, 4.0]
+    results = {("a", seed): {"mse": Score(value, 0.5, 8, "clips")} for seed, value in enumerate(values)}
+    results |= {("copy", seed): {"mse": Score(7.0, 0.25, 8, "clips")} for seed in range(3)}
+    means = comparison.over_seeds(results)
+    error = np.std(values, ddof=1) / np.sqrt(3)
+    assert means["a"]["mse"] == (pytest.approx(7 / 3), pytest.approx(error), 3, "seeds")
+    assert means["copy"]["mse"] == Score(7.0, 0.25, 8, "clips")  # hangs on no seed
+    assert comparison.over_seeds({("a", 0): results["a", 0]})["a"]["mse"] == Score(1.0, 0.5, 8, "clips")
+
+
+def test_answers_are_read():
+    record = {
+        "scores": {
+            "descriptive": {"n": 100, "per_question": 0.5},
+            "predictive": {"n": 50, "per_question": 0.2, "num_options": 100, "per_option": 0.9},
+        },
+        "references": {"majority": {"descriptive": {"n": 100, "per_question": 0.25}}},
+    }
+    rows = comparison.read_scores("ODDN", record)
+    assert rows["ODDN"]["descriptive"] == Score(0.5, 0.05, 100, "questions")
+    assert rows["ODDN"]["predictive_per_option"] == (0.9, pytest.approx(0.03), 100, "questions")
+    assert rows["ODDN"]["predictive"].mean == 0.2 and "counterfactual" not in rows["ODDN"]
+    assert set(rows["majority"]) == {"descriptive"}
+
+
+def test_pictures_have_a_row_for_each_system():
+    video, predicted = np.zeros((4, 8, 8, 3)), {name: np.ones((2, 8, 8, 3)) for name in "ab"}
+    one, two = (files.draw_predictions("T", video, dict(list(predicted.items())[:n])) for n in (1, 2))
+    assert one.width == two.width and two.height > one.height
+    target = Target("T", (Row("a", "oddn"), Row("b", "iodine")), (ERROR, ERROR))
+    assert files.draw_table(target, "T", scored(a=1.0)).height > 100
