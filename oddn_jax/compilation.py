@@ -16,7 +16,7 @@ def compiler_options(config: Any) -> dict[str, str]:
     """Options under which a model's functions run faster: `jax.jit(f, compiler_options=compiler_options(config))`.
 
     On the CPU, XLA gives convolutions to YNNPACK. Eigen, its library before, is about 1.5 times as fast on 24 channels
-    or more, and slower only in the weight gradients of 16 or fewer (measured; experiments/README.md, "Speed on a CPU").
+    or more, and slower only in the weight gradients of 16 or fewer (measured; docs/speed_and_memory.md).
     So this gives the convolutions of wider models to Eigen, and leaves matrix products with YNNPACK.
 
     Args:

@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
     """Lets this process keep the memory that it frees, for its next step; to be called before JAX makes its threads.
 
     XLA on the CPU asks for all its intermediate results anew at each step. Where the C library has given so much memory
-    back, up to a third of a training step is the kernel handing out zeroed pages (measured; experiments/README.md).
+    back, up to a third of a training step is the kernel handing out zeroed pages (measured; docs/speed_and_memory.md).
 
     Returns:
         whether it does: not with an accelerator's plugin, without glibc, or where the environment sets up malloc.

@@ -1,6 +1,6 @@
 """Every model learns a handful of clips by heart by plain Adam; what it predicts is said beside repeating a frame.
 
-`XLA_FLAGS= python -m pytest -m slow tests/oddn_jax/test_learning.py -s` prints what experiments/README.md gives.
+`XLA_FLAGS= python -m pytest -m slow tests/oddn_jax/test_learning.py -s` prints what docs/results.md gives.
 """
 
 from typing import Any, NamedTuple
