@@ -1,14 +1,62 @@
-"""Settings of JAX for all tests: compiled code is kept from one run to the next, and compiled in a hurry."""
+"""Settings of JAX for all tests (code is compiled in a hurry, and kept), and programs run as people run them."""
 
 import os
 import pathlib
+import subprocess
+import sys
 
 # Most of the suite's time is compilation; LLVM's optimisations take half of it and win nothing on tiny models.
 # Programs that tests start inherit it. `XLA_FLAGS= python -m pytest` tests optimised code, as the slow tests want it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
+import pytest
 
-CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
+ROOT = pathlib.Path(__file__).parent.parent
+CACHE = ROOT / ".jax_cache"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+@pytest.fixture
+def start_program(tmp_path):
+    """Starts `python ARGUMENTS...` from the root of the repository; its output goes to `process.output`, a file.
+
+    A process group of its own and no pipes: what a killed program leaves behind can then be ended, and holds nothing.
+    """
+    started = []
+
+    def start(*arguments: str) -> subprocess.Popen:
+        output = tmp_path / f"output_{len(started)}.txt"
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(CACHE), "JAX_PLATFORMS": "cpu"}
+        environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3", "PYTHONWARNINGS": "default"}
+        with open(output, "w") as file:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        process.output = output
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def run_program(start_program):
+    """Runs `python ARGUMENTS...` to its end and returns (exit code, output)."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        process = start_program(*arguments)
+        code = process.wait(timeout=300)
+        return code, process.output.read_text()
+
+    return run

@@ -1,4 +1,4 @@
-"""A model of one's own, as docs/your_own_model.md describes it: a convolution repaints each frame, and the last one stays."""
+"""The model of docs/your_own_model.md: a convolution repaints each frame, and the last one stays."""
 
 import dataclasses
 
