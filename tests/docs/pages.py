@@ -66,8 +66,13 @@ def spans(text: str) -> list[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words of each command: of blocks of shell, of indented blocks, and of backquotes that run a module."""
+    """The words of each command: of blocks of shell, of indented blocks, and of backquotes that run a module.
+
+    What only an earlier version took stands in a block of the language "text", which is not looked at.
+    """
     scripts = [block.text for block in blocks(text) if block.language == "bash"]
+    drawn = [block.text for block in blocks(text) if not block.language]  # trees of folders and the like
+    scripts += [line for drawing in drawn for line in drawing.splitlines() if line.startswith("python -m ")]
     indented = _INDENTED.findall(_PART.sub("", text))
     scripts += [script for script in indented if script.startswith("    python -m ")]
     scripts += [span for span in spans(text) if "python -m " in span]

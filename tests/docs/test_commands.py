@@ -49,10 +49,18 @@ def test_a_wrong_command_is_noticed(command):
 def test_commands_are_found():
     text = (
         "`python -m a --b` and `python` alone\n\n    python -m c\n\nx\n"
-        "```bash\nA=1 python -m d \\\n    --e  # f\npip g && .venv/bin/python -m h\n```\n```\npython -m i\n```\n"
+        "```bash\nA=1 python -m d \\\n    --e  # f\npip g && .venv/bin/python -m h\n```\n```\na/ b\npython -m i\n```\n"
+        "```text\npython -m j\n```\n"
     )
     joined = [" ".join(words) for words in pages.commands(text)]
-    assert joined == ["A=1 python -m d --e", "pip g", "python -m h", "python -m c", "python -m a --b"]
+    assert joined == [
+        "A=1 python -m d --e",
+        "pip g",
+        "python -m h",
+        "python -m i",
+        "python -m c",
+        "python -m a --b",
+    ]
     assert sum(len(pages.commands(page.read_text())) for page in PAGES) > 60
 
 
