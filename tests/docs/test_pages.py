@@ -83,6 +83,8 @@ def test_every_page_is_reached_from_the_readme():
             links = (link.partition("#")[0] for link in pages.links(page.read_text()) if ":" not in link)
             unread += [(page.parent / link).resolve() for link in links if link]
     assert set(PAGES) - seen == set()
+    linked = pages.links((ROOT / "README.md").read_text())
+    assert {pages.name(page) for page in (ROOT / "docs").glob("*.md")} <= set(linked)
 
 
 def missing_paths(text: str) -> set[str]:
@@ -95,8 +97,8 @@ def missing_paths(text: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_paths_are_there(page):
     own = {part for path in pages.files(page.read_text()) for part in (path, path.rpartition("/")[0] + "/")}
-    spans = "\n".join(pages.spans(page.read_text()))
-    assert not missing_paths(re.sub(r"NAME\S*", "", spans)) - own
+    text = re.sub(r"\]\([^)]*\)|\S*NAME\S*", "", pages.prose(page.read_text()))
+    assert not missing_paths(text) - own
 
 
 def test_paths_in_the_code_are_there():
