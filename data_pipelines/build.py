@@ -1,88 +1,68 @@
 """Builds data sets: `python -m data_pipelines.build NAME[/CONFIG] --data_dir=DIR [--raw_dir=DIR] [--option=value]`.
 
 The options of a config (see `--help` after the name) make a config of their own, whose name is derived from them.
+`--split=NAME` builds one split and leaves the others for later. A build that was stopped goes on with the same command.
+`--shard=I --num_shards=N` makes every N-th part of the data set: N machines with one folder make it together.
 """
 
 import argparse
 import contextlib
-import dataclasses
 import fcntl
-import importlib
-import io
-import json
 import logging
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.datasets import CARD_FILENAME, VERSION, dataset_path, is_built, read_index
+from data_pipelines.configs import (
+    DATASETS,
+    available_splits,
+    builder_class,
+    make_config,
+    option_fields,
+    option_type,
+    verify,
+)
+from data_pipelines.datasets import (
+    VERSION,
+    build_command,
+    built_splits,
+    check_card,
+    dataset_path,
+    read_card,
+    read_indices,
+)
 from data_pipelines.parallel import default_jobs
 
 __all__ = [
+    "VERSION",
     "BuildSummary",
+    "available_splits",
     "build",
+    "built_splits",
     "dataset_path",
-    "is_built",
     "main",
     "make_config",
     "option_fields",
     "verify",
 ]
 
-DATASETS = (
-    "clevrer",
-    "simulated_clevrer",
-    "block_towers",
-    "simulated_block_towers",
-    "clevrer_qa",
-    "simulated_clevrer_qa",
-)
-
 
 class BuildSummary(NamedTuple):
     """What a data set holds. Files are named with the reason for which they were not used."""
 
-    videos: int
+    splits: dict[str, int]  # videos of the splits that are there
+    incomplete_splits: dict[str, tuple[int, int]]  # parts that are there, and that there will be
     frames: int
     skipped: tuple[tuple[str, str], ...]  # the video was left out
     incomplete: tuple[tuple[str, str], ...]  # the video was kept without what the file should have given
     bytes: int  # on disk
     path: Path
 
-
-def make_config(name: str, base: str | None = None, **options: Any):
-    """A TFDS builder config: one of the named ones, or one with other options and a name derived from them.
-
-    Args:
-        name: a data set.
-        base: name of the config to start from; None is the first.
-        options: fields of the data set's config class.
-
-    Raises:
-        ValueError: there is no such data set, config or option, or an option has no sensible value.
-    """
-    configs = {config.name: config for config in _builder_class(name).BUILDER_CONFIGS}
-    base = base or next(iter(configs))
-    if base not in configs:
-        raise ValueError(f"{name} has no config {base!r}; there are {', '.join(configs)}")
-    config = configs[base]
-    known = {field.name: getattr(config, field.name) for field in option_fields(config)}
-    unknown = options.keys() - known.keys()
-    if unknown:
-        raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    changed = {key: options[key] for key in known if options.get(key, known[key]) != known[key]}
-    if not changed:
-        return config
-    suffix = "-".join(f"{key}_{value}" for key, value in changed.items())
-    return dataclasses.replace(config, name=f"{base}-{suffix}", **changed)
-
-
-def option_fields(config) -> list[dataclasses.Field]:
-    """The fields of a data set's config that say what is built, without those that every TFDS config has."""
-    return [field for field in dataclasses.fields(config) if "help" in field.metadata]
+    @property
+    def videos(self) -> int:
+        return sum(self.splits.values())
 
 
 def build(
@@ -90,24 +70,30 @@ def build(
     config,
     data_dir: str | Path,
     *,
+    splits: Collection[str] | None = None,
     raw_dir: str | Path | None = None,
     jobs: int | None = None,
+    shard: int = 0,
+    num_shards: int = 1,
     strict: bool = False,
     progress: bool = True,
 ) -> BuildSummary:
-    """Builds a data set, or returns at once where it is there already.
+    """Builds a data set or some splits of it; returns at once where they are there already.
 
-    Damaged or missing files are named on stderr and left out. An interrupted build leaves nothing that looks like a
-    data set; the next one removes what is left of it. Two builds of one data set wait for each other. The bytes do not
-    depend on `jobs`.
+    Damaged or missing files are named on stderr and left out. What an interrupted build has made is no data set; the
+    next one goes on from there. Two builds of one data set wait for each other, if they make the same shard. The bytes
+    depend neither on `jobs` nor on the shards nor on the order of the splits.
 
     Args:
         name: one of `DATASETS`.
         config: the name of a config, or a config of `make_config`.
         data_dir: data sets are laid out below it as TFDS does: NAME/CONFIG/VERSION.
+        splits: None for all that the simulator makes, or that there are raw files of.
         raw_dir: holds the unzipped raw files; only for data sets that have some.
         jobs: processes that read or render, None for one a processor. They are spawned: a script that asks for more
             than one needs its `if __name__ == "__main__"`.
+        shard: which share of the parts is made, from 0; a split comes about when all of its parts are there.
+        num_shards: how many shares there are, each made by another machine.
         strict: the first damaged or missing file is an error.
         progress: shows progress on stderr.
 
@@ -115,62 +101,61 @@ def build(
         FileNotFoundError: the raw files are not there.
         ValueError: wrong names or options, unusable raw files, a data set there that another release simulated
             otherwise, or with `strict` the first problem.
+        OSError: the disk is full, or a process was killed; the same command goes on.
     """
-    builder_class = _builder_class(name)
+    builder = builder_class(name)
     config = make_config(name, config) if isinstance(config, str) else config
     path = dataset_path(name, config.name, data_dir)
-    if is_built(name, config.name, data_dir):
-        _check_card(path, builder_class.simulated_card(config))
-        return _summary(path, strict)
-    if builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS is not None:
+    present = built_splits(path)
+    if present and (card := builder.simulated_card(config)) is not None:
+        check_card(path, read_card(path), card)
+    simulated = builder.simulated_splits(config)
+    # Of raw files nobody knows without looking at them; what was built from them is enough where they are not named.
+    wanted = tuple(splits or simulated or (present if raw_dir is None else ()))
+    if wanted and set(wanted) <= set(present):
+        return _summary(path, {}, strict)
+    if not simulated:
         if raw_dir is None:
+            missing = [split for split in splits or () if split not in present]
+            lacking = f"{path} has no split {missing[0]!r}" if present else f"{path} is not built"
             raise ValueError(
-                f"{path} is not built, and {name} is built from files that you download: "
-                f"python -m data_pipelines.build {name}/{config.name} --data_dir={data_dir} --raw_dir=FOLDER"
+                f"{lacking}, and {name} is built from files that you download: {build_command(path, *missing)}"
             )
         if not Path(raw_dir).is_dir():
             raise FileNotFoundError(f"the raw folder {raw_dir} does not exist")
     jobs = default_jobs() if jobs is None else jobs
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
+    if not 0 <= shard < num_shards:
+        raise ValueError(f"shard must be from 0 to num_shards - 1, not {shard} of {num_shards}")
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.parent / ".lock"):
-        if is_built(name, config.name, data_dir):
-            return _summary(path, strict)
-        if path.exists():
-            raise ValueError(f"{path} is there but is no data set of this project: remove it")
-        # TFDS writes below such a name and renames at the end.
-        for leftover in path.parent.glob(f"incomplete.*_{VERSION}"):
-            shutil.rmtree(leftover)
-        _write(builder_class, config, data_dir, raw_dir, jobs, strict, progress)
-    return _summary(path, strict)
+    lock = ".lock" if num_shards == 1 else f".lock-{shard}-of-{num_shards}"
+    with _locked(path.parent / lock):
+        make = _maker(builder, config, jobs, strict, progress, shard, num_shards)
+        lacking = make(path, Path(raw_dir) if raw_dir else None, wanted or None)
+    return _summary(path, lacking, strict)
 
 
-def _write(builder_class, config, data_dir, raw_dir, jobs: int, strict: bool, progress: bool) -> None:
-    import tensorflow_datasets as tfds
-
+def _maker(builder, config, *options: Any):
     from data_pipelines.builders.records import BuildOptions
 
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.ERROR)  # TFDS tells that the config is another than its listed ones
     try:
-        # TFDS announces on stdout what it is about to do; results belong there.
-        with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as download_dir:
-            builder = builder_class(data_dir=str(data_dir), config=config, file_format="array_record")
-            builder.options = BuildOptions(jobs, strict, progress)
-            # Nothing is downloaded, but TFDS makes the folders for it.
-            builder.download_and_prepare(
-                download_dir=download_dir,
-                download_config=tfds.download.DownloadConfig(manual_dir=raw_dir, try_download_gcs=False),
-            )
+        # TFDS would take over what it finds in a data set's folder; here the folder is only named when it is written.
+        with tempfile.TemporaryDirectory() as nowhere:
+            made = builder(data_dir=nowhere, config=config, file_format="array_record")
     finally:
         logger.setLevel(level)
+    made.options = BuildOptions(*options)
+    return made.make
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    """Waits for another build of the same; it would do no harm, but the same work."""
     # The system releases the lock of a killed process.
     with path.open("w") as file:
         try:
@@ -178,61 +163,36 @@ def _locked(path: Path) -> Iterator[None]:
         except BlockingIOError:
             print(f"waiting for another build of {path.parent}", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks
         yield
 
 
-def _builder_class(name: str):
-    if name not in DATASETS:
-        raise ValueError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}")
-    return importlib.import_module(f"data_pipelines.builders.{name}.{name}_dataset_builder").Builder
-
-
-def verify(name: str, config_name: str, data_dir: str | Path) -> None:
-    """Raises ValueError for a data set that another release simulated otherwise under a name that this one has too."""
-    named = {config.name: config for config in _builder_class(name).BUILDER_CONFIGS}
-    if config_name in named:
-        expected = _builder_class(name).simulated_card(named[config_name])
-        _check_card(dataset_path(name, config_name, data_dir), expected)
-
-
-def _check_card(path: Path, expected: dict | None) -> None:
-    """Refuses a simulated data set of the same name that another release made from other settings."""
-    if expected is None:
-        return
-    card = json.loads((path / CARD_FILENAME).read_text())
-    for key in ("simulator", "config", "options"):
-        if card[key] != expected[key]:
-            raise ValueError(
-                f"{path} was simulated by another release with another {key} than this one has under the name "
-                f"{path.parent.name}: remove the folder to simulate it again"
-            )
-
-
-def _summary(path: Path, strict: bool) -> BuildSummary:
-    index = read_index(path)
-    if strict and index["problems"]:
-        file, reason, _ = index["problems"][0]
+def _summary(path: Path, lacking: dict[str, tuple[int, int]], strict: bool) -> BuildSummary:
+    indices = read_indices(path) if built_splits(path) or not lacking else {}
+    problems = [problem for index in indices.values() for problem in index["problems"]]
+    if strict and problems:
+        file, reason, _ = problems[0]
         raise ValueError(
             f"{path} was built without --strict and lacks what {file} should have given: {reason}"
         )
-    entries = [entry for split in index["splits"].values() for entry in split]
-    problems = {
-        wanted: tuple((file, reason) for file, reason, skipped in index["problems"] if skipped is wanted)
+    entries = [entry for index in indices.values() for entry in index["entries"]]
+    skipped, incomplete = (
+        tuple((file, reason) for file, reason, skipped in problems if skipped is wanted)
         for wanted in (True, False)
-    }
+    )
     return BuildSummary(
-        videos=len(entries),
+        splits={split: len(index["entries"]) for split, index in indices.items()},
+        incomplete_splits=lacking,
         frames=sum(entry.get("num_frames", 0) for entry in entries),
-        skipped=problems[True],
-        incomplete=problems[False],
-        bytes=sum(file.stat().st_size for file in path.iterdir()),
+        skipped=skipped,
+        incomplete=incomplete,
+        bytes=sum(file.stat().st_size for file in path.iterdir()) if indices else 0,
         path=path,
     )
 
 
-def _print_summary(summary: BuildSummary, was_built: bool) -> None:
-    if was_built:
-        print(f"{summary.path} was built already; remove the folder to build it again")
+def _print_summary(summary: BuildSummary) -> None:
     print(f"videos      {summary.videos}")
     print(f"frames      {summary.frames}")
     for kind, problems in (("skipped", summary.skipped), ("incomplete", summary.incomplete)):
@@ -240,7 +200,13 @@ def _print_summary(summary: BuildSummary, was_built: bool) -> None:
         for file, reason in problems:
             print(f"            {file}: {reason}")
     print(f"bytes       {summary.bytes}")
+    print(f"splits      {', '.join(f'{split} {number}' for split, number in summary.splits.items())}")
     print(f"path        {summary.path}")
+    for split, (there, all_of_it) in summary.incomplete_splits.items():
+        print(
+            f"{split} is not there yet: {there} of {all_of_it} parts are. Other shards make theirs; the same command "
+            "without --shard makes all that lack"
+        )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -248,7 +214,7 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(message)  # one line, without the usage in front
 
 
-def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Any]:
+def _parse(arguments: list[str]) -> tuple[argparse.Namespace, str, Any]:
     parser = _Parser(
         prog="python -m data_pipelines.build",
         description="Builds a data set. `NAME --help` lists the options of its configs.",
@@ -260,10 +226,19 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Any]:
     )
     parser.add_argument("--data_dir", default="data", help="where data sets lie (default: %(default)s)")
     parser.add_argument("--raw_dir", help="the unzipped raw files, for data sets that have some")
+    parser.add_argument(
+        "--split", action="append", help="only this split; may be given again for another (default: all)"
+    )
     parser.add_argument("--jobs", type=int, help="processes (default: one a processor)")
+    parser.add_argument(
+        "--shard", type=int, default=0, help="which share of the parts, from 0 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--num_shards", type=int, default=1, help="in how many shares, one a machine (default: %(default)s)"
+    )
     parser.add_argument("--strict", action="store_true", help="the first damaged or missing file is an error")
     parser.add_argument("--help", action="help", help="shows this")
-    name = next((argument for argument in arguments or [] if not argument.startswith("-")), "")
+    name = next((argument for argument in arguments if not argument.startswith("-")), "")
     name, _, base = name.partition("/")
     base_config = None
     if name:
@@ -271,38 +246,31 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Any]:
         group = parser.add_argument_group(f"options of {name}, as in {name}/{base_config.name}")
         for field in option_fields(base_config):
             value = getattr(base_config, field.name)
-            kind = _boolean if isinstance(value, bool) else type(value)
             text = f"{field.metadata['help']} (default: %(default)s)"
-            group.add_argument(f"--{field.name}", type=kind, default=value, help=text)
+            group.add_argument(f"--{field.name}", type=option_type(value), default=value, help=text)
     parsed = parser.parse_args(arguments)
     if base_config is None:
         raise ValueError(f"name a data set: {', '.join(DATASETS)} (--help tells more)")
     options = {field.name: getattr(parsed, field.name) for field in option_fields(base_config)}
-    return parsed, make_config(name, base_config.name, **options)
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
+    return parsed, name, make_config(name, base_config.name, **options)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     try:
-        parsed, config = _parse(sys.argv[1:] if arguments is None else arguments)
-        name = parsed.dataset.partition("/")[0]
-        was_built = is_built(name, config.name, parsed.data_dir)
-        summary = build(
-            name, config, parsed.data_dir, raw_dir=parsed.raw_dir, jobs=parsed.jobs, strict=parsed.strict
-        )
+        parsed, name, config = _parse(sys.argv[1:] if arguments is None else arguments)
+        before = built_splits(dataset_path(name, config.name, parsed.data_dir))
+        options = {key: getattr(parsed, key) for key in ("raw_dir", "jobs", "shard", "num_shards", "strict")}
+        summary = build(name, config, parsed.data_dir, splits=parsed.split, **options)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted, nothing was kept", file=sys.stderr)
+        print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    _print_summary(summary, was_built)
+    if tuple(summary.splits) == before and not summary.incomplete_splits:
+        print(f"{summary.path} was built already; remove the folder to build it again")
+    _print_summary(summary)
     return 0
 
 

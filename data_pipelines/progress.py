@@ -1,5 +1,6 @@
 """Shows how far a long job is: a bar where a person watches, a line now and then otherwise."""
 
+import datetime
 import sys
 import time
 
@@ -36,8 +37,8 @@ class Progress:
         elif self._shown and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             rate = self._done / (self._last_line - self._started)
-            left = (self._total - self._done) / rate
-            line = f"{self._label}: {self._done}/{self._total} {self._unit}, {rate:.1f} a second, {left:.0f} s left"
+            left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
+            line = f"{self._label}: {self._done}/{self._total} {self._unit}, {rate:.2f} a second, {left} left"
             print(line, file=sys.stderr, flush=True)
 
     def note(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings of JAX for all tests (code is compiled in a hurry, and kept), and programs run as people run them."""
+"""Settings of JAX for all tests (code is compiled in a hurry, and kept), programs run as people run them, a disk."""
 
 import os
 import pathlib
@@ -60,3 +60,17 @@ def run_program(start_program):
         return code, process.output.read_text()
 
     return run
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte, and a function that makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"may not mount a tmpfs: {mounted.stderr.strip()}")
+    yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

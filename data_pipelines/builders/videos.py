@@ -1,70 +1,53 @@
 """What the data sets of videos have in common: made in order by several processes, with an index for choosing clips."""
 
 import abc
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from data_pipelines import clips
-from data_pipelines.builders.records import RecordBuilder
-from data_pipelines.parallel import ordered_map
-from data_pipelines.progress import Progress
-from data_pipelines.samples import Problem, Sample
+from data_pipelines.builders.parts import Part, Row
+from data_pipelines.builders.records import Plan, RecordBuilder
+from data_pipelines.samples import Sample
 
-Tasks = dict[str, list[Callable[[], Sample]]]  # by split, in order
+# Of 32 frames of 64 x 64 some 3 MB. What a killed build loses at most, and what several machines divide.
+VIDEOS_PER_PART = 128
+
+
+class VideoTask(NamedTuple):
+    """What makes one video."""
+
+    make: Callable[[], Sample]  # runs in another process
+    sources: tuple[Path, ...] = ()  # raw files
 
 
 class VideoBuilder(RecordBuilder, skip_registration=True):
     """A TFDS builder of videos. Its configs have `height`, `width` and `source_stride`."""
 
-    RECORDS_PER_SHARD = 256  # 400 MB of 128 frames of 64 x 64
-
     @abc.abstractmethod
-    def _tasks(self, raw_dir: Path | None) -> Tasks:
-        """What makes each video of each split. Tasks run in other processes."""
+    def _tasks(self, raw_dir: Path | None) -> dict[str, Sequence[VideoTask]]:
+        """What makes each video of each split, in order."""
 
-    def _card(self, raw_dir: Path | None) -> dict | None:
-        """The card of the simulator that made the videos, None for real ones."""
-        return self.simulated_card(self.builder_config)
+    def _plan(self, raw_dir: Path | None, splits: Collection[str] | None) -> Plan:
+        return {split: list(_parts(split, tasks)) for split, tasks in self._tasks(raw_dir).items()}
 
-    def _split_generators(self, dl_manager):
-        raw_dir = self._raw_dir(dl_manager)
-        tasks = self._tasks(raw_dir)
-        self._write_card(self._card(raw_dir))
-        self._problems: list[Problem] = []
-        self._entries: dict[str, list[dict]] = {split: [] for split in tasks}
-        progress = Progress(self.name, sum(map(len, tasks.values())), "videos", self.options.progress)
-        self._progress = self._open.enter_context(contextlib.closing(progress))
-        return {split: self._generate_examples(split, tasks[split]) for split in tasks}
-
-    def _generate_examples(self, split, tasks) -> Iterator[tuple[int, dict[str, Any]]]:
-        entries = self._entries[split]
-        for sample in ordered_map(tasks, self.options.jobs):
-            self._progress.advance()
-            for problem in sample.problems:
-                line = f"{problem.file}: {problem.reason}"
-                if self.options.strict:
-                    raise ValueError(line)
-                self._progress.note(("skipped: " if problem.skipped else "incomplete: ") + line)
-                self._problems.append(problem)
-            if sample.example is not None:
-                yield len(entries), sample.example
-                entries.append(index_entry(sample.example))
-        if not entries:
-            raise ValueError(f"{self.name}: the split {split} has no usable video, nothing was kept")
+    def _rows(self, part: Part, results: Iterator[Sample]) -> Iterator[Row]:
+        for sample in results:
+            entry = None if sample.example is None else index_entry(sample.example)
+            yield Row(sample.example, entry, sample.problems)
 
     def _index(self) -> dict[str, Any]:
         config = self.builder_config
-        return {
-            "height": config.height,
-            "width": config.width,
-            "source_stride": config.source_stride,
-            "splits": self._entries,
-            "problems": self._problems,
-        }
+        return {"height": config.height, "width": config.width, "source_stride": config.source_stride}
+
+
+def _parts(split: str, tasks: Sequence[VideoTask]) -> Iterator[Part]:
+    for number, start in enumerate(range(0, len(tasks), VIDEOS_PER_PART)):
+        share = tasks[start : start + VIDEOS_PER_PART]
+        sources = tuple(source for task in share for source in task.sources)
+        yield Part(split, number, tuple(task.make for task in share), sources)
 
 
 def index_entry(example: dict[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ seed and indices are the same scenes.
 """
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
 
+from data_pipelines.parallel import default_jobs
 from data_pipelines.simulator.clevrer_files import SPLITS, ClevrerWriter
 from data_pipelines.simulator.config import CLEVRER, QUICKSTART, SIX_OBJECTS, TOWERS, simulator_card
 from data_pipelines.simulator.generate import Summary, generate
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--num_videos", type=int, default=10, help="default: 10")
         command.add_argument("--seed", type=int, default=0, help="at least 0; default: 0")
         command.add_argument(
-            "--jobs", type=int, default=os.cpu_count() or 1, help="processes; default: all cores"
+            "--jobs", type=int, default=default_jobs(), help="processes; default: all cores it may use"
         )
     for command in (clevrer, towers):
         command.add_argument("--num_frames", type=int, help="of each video, for quick looks; default: all")

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from pycocotools import mask as coco
 
-from data_pipelines.builders.videos import VideoBuilder
+from data_pipelines.builders.videos import VideoBuilder, VideoTask
 from data_pipelines.features import video_features
 from data_pipelines.samples import Sample
 
@@ -135,17 +135,17 @@ class Handmade(VideoBuilder, skip_registration=True):
     def _tasks(self, raw_dir):
         return {
             split: [
-                functools.partial(_handmade_sample, position, video, self.builder_config)
+                VideoTask(functools.partial(_handmade_sample, number, position, video, self.builder_config))
                 for position, video in enumerate(videos)
             ]
-            for split, videos in self.videos.items()
+            for number, (split, videos) in enumerate(self.videos.items())
         }
 
     def _card(self, raw_dir):
         return None
 
 
-def _handmade_sample(position: int, video: HandmadeVideo, config) -> Sample:
+def _handmade_sample(number: int, position: int, video: HandmadeVideo, config) -> Sample:
     t, n = video.inside_camera_view.shape
     assert t == video.num_frames
     frames = np.zeros((t, config.height, config.width, 3), np.uint8)
@@ -153,7 +153,7 @@ def _handmade_sample(position: int, video: HandmadeVideo, config) -> Sample:
     frames[..., 1] = np.arange(t)[:, None, None]
     places = np.broadcast_to(np.arange(t)[:, None, None] * np.array([1.0, 2.0]), (t, n, 2))
     example = {
-        "scene_index": 100 + position,
+        "scene_index": 1000 * number + 100 + position,
         "video_filename": f"video_{position}",
         "source_stride": config.source_stride,
         "video": frames,

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from data_pipelines.builders.simulated_block_towers.simulated_block_towers_datas
     FIRST_INDEX,
     QUICKSTART,
 )
-from data_pipelines.datasets import read_index
+from data_pipelines.configs import builder_class
+from data_pipelines.datasets import read_indices
 from data_pipelines.simulator import TOWERS, simulate_tower, video_seed
 from data_pipelines.simulator.__main__ import main as simulate
 
@@ -154,8 +156,8 @@ def test_the_kinds_of_masks(built):
 
 
 def test_the_split_is_written_and_drawn(built, raw_dir, tmp_path):
-    splits = read_index(built.path)["splits"]
-    drawn = {split: [entry["scene_index"] for entry in entries] for split, entries in splits.items()}
+    indices = read_indices(built.path)
+    drawn = {split: [entry["scene_index"] for entry in of["entries"]] for split, of in indices.items()}
     usable = [1, 2, 3, 4, 5, 6, 10, 11, 14, 16, 17]  # before any file was opened
     test = choose_test_videos(usable, 0)
     assert len(test) == 2
@@ -168,6 +170,22 @@ def test_the_split_is_written_and_drawn(built, raw_dir, tmp_path):
     pictures = make_frames(1, 40, 4)[0]
     np.testing.assert_array_equal(_records(limited)[1]["video"], resize_by_area(pictures[::5], 8, 8))
     assert limited.skipped == limited.incomplete == ()
+
+
+def test_a_split_that_is_added_shares_no_video_with_the_other(built, raw_dir, tmp_path):
+    some = tmp_path / "raw"
+    shutil.copytree(raw_dir, some)
+    test = {entry["scene_index"] for entry in read_indices(built.path)["test"]["entries"]}
+    config = build.make_config("block_towers", height=8, width=8)
+    for index in test:
+        for path in some.rglob(f"*_{index}.png"):
+            path.unlink()
+    first = build.build(
+        "block_towers", config, tmp_path, splits=["test"], raw_dir=some, jobs=1, progress=False
+    )
+    assert first.splits.keys() == {"test"}
+    with pytest.raises(ValueError, match=r"would be in train and is in test: the raw files have changed"):
+        build.build("block_towers", config, tmp_path, raw_dir=raw_dir, jobs=1, progress=False)
 
 
 def test_as_many_test_videos_as_the_paper_in_proportion():
@@ -183,7 +201,7 @@ def test_as_many_test_videos_as_the_paper_in_proportion():
 
 def test_videos_of_different_lengths_are_batched(built):
     # 8 frames at stride 3 span 22: of the training videos only the first is long enough.
-    train = {entry["scene_index"] for entry in read_index(built.path)["splits"]["train"]}
+    train = {entry["scene_index"] for entry in read_indices(built.path)["train"]["entries"]}
     assert 1 in train and len(train) > 3
     options = {"num_frames": 8, "batch_size": 4, "seed": 0}
     batches = loaders.training_batches(built.path, "train", stride=3, **options)
@@ -380,8 +398,8 @@ def test_simulated_towers_are_what_the_simulator_gives(tmp_path):
 
 
 def test_the_same_features_as_clevrer_and_two_more(built, tmp_path):
-    towers = build._builder_class("block_towers")(data_dir=str(tmp_path), config="64x64").info.features
-    clevrer = build._builder_class("clevrer")(data_dir=str(tmp_path), config="64x64").info.features
+    towers = builder_class("block_towers")(data_dir=str(tmp_path), config="64x64").info.features
+    clevrer = builder_class("clevrer")(data_dir=str(tmp_path), config="64x64").info.features
     assert set(towers) - set(clevrer) == {"fall", "num_blocks"} and set(clevrer) <= set(towers)
     assert json.dumps(towers["objects"].to_json(), sort_keys=True) == json.dumps(
         clevrer["objects"].to_json(), sort_keys=True

@@ -11,9 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines import build, loaders
-from data_pipelines.parallel import ordered_map
+from data_pipelines import build, datasets, loaders
+from data_pipelines.builders import videos
+from data_pipelines.parallel import cgroup_limit, default_jobs, ordered_map
 
+# `python -m data_pipelines.build` with parts of four videos.
+PROGRAM = (
+    "import sys; from data_pipelines import build; from data_pipelines.builders import videos\n"
+    "videos.VIDEOS_PER_PART = 4\n"
+    "if __name__ == '__main__': sys.exit(build.main())"
+)
+# The same, which never begins with its second part.
+STALLING = PROGRAM.replace(
+    "if __name__",
+    "import time; from data_pipelines.builders import parts; write = parts.Incomplete.write\n"
+    "def stall(place, part, *of_it): time.sleep(600 * part.number); write(place, part, *of_it)\n"
+    "parts.Incomplete.write = stall\nif __name__",
+)
 SMALL = ["--num_train=6", "--num_validation=2", "--height=16", "--width=16", "--supersampling=1"]
 
 
@@ -22,11 +36,11 @@ def start():
     """Starts builds that last some seconds; whatever still runs at the end of a test is killed."""
     processes = []
 
-    def start_build(data_dir: Path, *options: str, jobs: int = 2) -> subprocess.Popen:
-        command = [sys.executable, "-m", "data_pipelines.build", "simulated_clevrer/quickstart", *options]
+    def start_build(data_dir: Path, *options: str, jobs: int = 2, log: str = "", program=PROGRAM):
+        command = [sys.executable, "-c", program, "simulated_clevrer/quickstart", *options]
         data_dir.mkdir(exist_ok=True)
         # Into files, never into pipes, which an orphan would hold open.
-        with (data_dir / "out").open("w") as out, (data_dir / "err").open("w") as err:
+        with (data_dir / f"out{log}").open("w") as out, (data_dir / f"err{log}").open("w") as err:
             process = subprocess.Popen(
                 [*command, f"--data_dir={data_dir}", f"--jobs={jobs}"],
                 stdout=out,
@@ -66,34 +80,163 @@ def _shards(data_dir: Path) -> dict[str, bytes]:
     }
 
 
+NAME = "simulated_clevrer"
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of two videos, so that small data sets have several."""
+    monkeypatch.setattr(videos, "VIDEOS_PER_PART", 2)
+
+
+def _config(**options):
+    return build.make_config(NAME, "quickstart", height=8, width=8, supersampling=1, **options)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_build_leaves_no_data_set(start, tmp_path, ending):
-    options = ("--num_train=24", "--num_validation=2", "--supersampling=1")
-    process = start(tmp_path / "data", *options)
-    config = "quickstart-num_train_24-num_validation_2-supersampling_1"
-    _wait_until(lambda: list(tmp_path.rglob(f"incomplete.*_{build.VERSION}/*.array_record*")))
+def test_an_interrupted_build_is_no_data_set_and_goes_on(start, tmp_path, ending):
+    options = ("--num_train=8", "--num_validation=2", "--height=8", "--width=8", "--supersampling=1")
+    process = start(tmp_path / "data", *options, program=STALLING)
+    config = _config(num_train=8, num_validation=2)
+    path = build.dataset_path(NAME, config.name, tmp_path / "data")
+    parts = path.with_name(f"incomplete.{build.VERSION}")
+    _wait_until(lambda: (parts / "train-00000.json").exists())
+    whole = (parts / "train-00000").stat()
     # Ctrl-C reaches the workers as well.
     (os.kill if ending == signal.SIGKILL else os.killpg)(process.pid, ending)
     process.wait(timeout=60)
     _wait_until(lambda: _group_is_gone(process.pid))  # its workers too
     assert process.returncode == (-9 if ending == signal.SIGKILL else 130)
-    leftover = list(tmp_path.rglob("incomplete*"))
-    assert bool(leftover) == (ending == signal.SIGKILL)
-    path = build.dataset_path("simulated_clevrer", config, tmp_path / "data")
-    assert not path.exists()
-    assert not build.is_built("simulated_clevrer", config, tmp_path / "data")
+    assert not path.exists() and build.built_splits(path) == ()
     with pytest.raises(
         FileNotFoundError, match=r"python -m data_pipelines\.build simulated_clevrer/quickstart"
     ):
         loaders.dataset_summary(path)
     if ending == signal.SIGINT:
-        assert (tmp_path / "data" / "err").read_text() == "interrupted, nothing was kept\n"
-        return
+        line = (tmp_path / "data" / "err").read_text().splitlines()[-1]
+        assert line == "interrupted; the same command goes on from here"
 
-    again = start(tmp_path / "data", *options)
-    assert again.wait(timeout=120) == 0
+    assert start(tmp_path / "data", *options, jobs=1).wait(timeout=120) == 0
+    assert loaders.dataset_summary(path).splits == {"train": 8, "validation": 2}
+    first = (path / "simulated_clevrer-train.array_record-00000").stat()
+    assert (first.st_ino, first.st_mtime_ns) == (whole.st_ino, whole.st_mtime_ns)  # was not made again
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [".lock", build.VERSION]
+
+
+def test_a_killed_worker_is_one_line(start, tmp_path):
+    process = start(tmp_path / "data", "--num_train=400", "--num_validation=2")
+
+    def workers():
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    _wait_until(lambda: list(tmp_path.rglob(".train-00000.*.partial")) and workers())
+    os.kill(int(workers()[0]), signal.SIGKILL)
+    assert process.wait(timeout=60) == 2
+    lines = (tmp_path / "data" / "err").read_text().splitlines()
+    assert lines[-1].startswith("a worker process was killed") and "Traceback" not in "".join(lines)
+    assert not list(tmp_path.rglob("*.index.json")) and not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_full_disk_is_one_line_and_the_next_build_goes_on(small_disk, small_parts, tmp_path, capsys):
+    folder, enlarge = small_disk
+    config, sizes = _config(num_train=6, num_validation=2), ["--height=8", "--width=8", "--supersampling=1"]
+    arguments = [f"{NAME}/quickstart", "--num_train=6", "--num_validation=2", *sizes, "--jobs=1"]
+    (folder / "of_others").write_bytes(bytes(800_000))  # room for one part
+    assert build.main([*arguments, f"--data_dir={folder}/data"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{build.dataset_path(NAME, config.name, folder / 'data')}: the disk is full")
+    assert not list(folder.rglob("*.index.json"))
+    kept = [path.name for path in folder.rglob("train-*.json")]
+    assert 0 < len(kept) < 3
+    enlarge()
+    assert build.main([*arguments, f"--data_dir={folder}/data"]) == 0
+    assert build.main([*arguments, f"--data_dir={tmp_path}/data"]) == 0
+    assert _shards(folder / "data") == _shards(tmp_path / "data") != {}
+
+
+def test_splits_come_one_by_one_and_are_not_made_again(tmp_path, capsys):
+    config = _config(num_train=3, num_validation=2)
+    one = build.build(NAME, config, tmp_path / "one", splits=["validation"], jobs=1, progress=False)
+    assert one.splits == {"validation": 2} and loaders.dataset_summary(one.path).splits == one.splits
+    assert not list(one.path.glob("*train*"))
+    with pytest.raises(ValueError, match="no split 'train'; there are validation"):
+        loaders.training_batches(one.path, "train", num_frames=2, stride=4, batch_size=1, seed=0)
+    before = {path.name: path.stat().st_mtime_ns for path in one.path.glob("*validation*")}
+    both = build.build(NAME, config, tmp_path / "one", jobs=1, progress=False)
+    assert both.splits == {"train": 3, "validation": 2}
+    assert before == {path.name: path.stat().st_mtime_ns for path in one.path.glob("*validation*")}
+    build.build(NAME, config, tmp_path / "both", jobs=1, progress=False)
+    assert _shards(tmp_path / "one") == _shards(tmp_path / "both") != {}
+    options = ["--num_train=3", "--num_validation=2", "--height=8", "--width=8", "--supersampling=1"]
+    arguments = [f"{NAME}/quickstart", *options, f"--data_dir={tmp_path}/one"]
+    assert build.main([*arguments, "--split=test"]) == 2
+    assert capsys.readouterr().err == "simulated_clevrer has no split 'test'; there are train, validation\n"
+    assert build.main([*arguments, "--split=train"]) == 0 and "was built already" in capsys.readouterr().out
+
+
+def test_machines_build_one_data_set_together(small_parts, tmp_path):
+    config = _config(num_train=7, num_validation=3)
+    together = tmp_path / "together"
+
+    def share(shard):
+        options = dict(jobs=1, progress=False, shard=shard, num_shards=3)
+        return build.build(NAME, config, together, **options)
+
+    first = share(0)  # of the parts 0 to 3 of train and 0, 1 of validation: 0, 3 and 1
+    assert first.splits == {}
+    assert first.incomplete_splits == {"train": (2, 4), "validation": (0, 2)}
+    assert not first.path.exists()
+    assert share(2).incomplete_splits == {"train": (3, 4), "validation": (1, 2)}
+    (first.path.with_name(f"incomplete.{build.VERSION}") / "train-00003").unlink()  # one is lost
+    last = share(1)
+    assert last.splits == {"validation": 3} and last.incomplete_splits == {"train": (3, 4)}
+    assert build.build(NAME, config, together, jobs=1, progress=False).splits == {"train": 7, "validation": 3}
+    build.build(NAME, config, tmp_path / "alone", jobs=1, progress=False)
+    assert _shards(together) == _shards(tmp_path / "alone") != {}
     assert not list(tmp_path.rglob("incomplete*"))
-    assert loaders.dataset_summary(path).splits == {"train": 24, "validation": 2}
+
+
+def test_two_that_build_the_same_do_no_harm(start, tmp_path):
+    """They take different locks, as machines would whose file system has none."""
+    options = ("--num_train=12", "--num_validation=8", "--height=8", "--width=8", "--supersampling=1")
+    several = [
+        start(tmp_path / "both", *options, *more, jobs=1, log=str(number))
+        for number, more in enumerate(
+            ((), ("--shard=0", "--num_shards=2"), ("--split=validation", "--shard=0", "--num_shards=3"))
+        )
+    ]
+    assert [process.wait(timeout=120) for process in several] == [0, 0, 0]
+    assert start(tmp_path / "alone", *options).wait(timeout=120) == 0
+    assert _shards(tmp_path / "both") == _shards(tmp_path / "alone") != {}
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_publication_that_was_cut_short_is_ended(small_parts, tmp_path, monkeypatch):
+    config = _config(num_train=5, num_validation=2)
+
+    def cut_short(*arguments):
+        raise OSError("the machine went down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("data_pipelines.builders.parts.index_path", cut_short)
+        with pytest.raises(OSError, match="went down"):
+            build.build(NAME, config, tmp_path / "cut", splits=["train"], jobs=1, progress=False)
+    path = build.dataset_path(NAME, config.name, tmp_path / "cut")
+    assert list(path.glob("*-train.*")) and not build.built_splits(path)  # the records have moved
+    build.build(NAME, config, tmp_path / "cut", splits=["train"], jobs=1, progress=False)
+    build.build(NAME, config, tmp_path / "whole", splits=["train"], jobs=1, progress=False)
+    assert _shards(tmp_path / "cut") == _shards(tmp_path / "whole") != {}
+    assert len(datasets.open_split(path, "train").records) == 5
+
+
+def test_what_another_release_began_is_not_gone_on_with(small_parts, tmp_path):
+    config = _config(num_train=3, num_validation=2)
+    summary = build.build(NAME, config, tmp_path, jobs=1, progress=False, shard=0, num_shards=2)
+    origin = summary.path.with_name(f"incomplete.{build.VERSION}") / "origin.json"
+    origin.write_text(origin.read_text().replace('"camera_distance": 2.8', '"camera_distance": 2.9'))
+    with pytest.raises(ValueError, match=r"incomplete\S* was made by another release .* another config"):
+        build.build(NAME, config, tmp_path, jobs=1, progress=False)
 
 
 def test_bytes_do_not_depend_on_jobs_and_no_tensorflow(start, tmp_path):
@@ -101,7 +244,8 @@ def test_bytes_do_not_depend_on_jobs_and_no_tensorflow(start, tmp_path):
     for data_dir in ("one", "again"):
         arguments = ["simulated_clevrer", f"--data_dir={tmp_path}/{data_dir}", "--jobs=1", *SMALL]
         code = (
-            "import sys; from data_pipelines import build\n"
+            "import sys; from data_pipelines import build; from data_pipelines.builders import videos\n"
+            "videos.VIDEOS_PER_PART = 4\n"
             f"assert build.main({arguments}) == 0\n"
             "assert 'tensorflow' not in sys.modules\n"
             "assert 'jax' not in sys.modules\n"
@@ -141,6 +285,9 @@ def test_a_built_data_set_is_returned_at_once(tmp_path, capsys):
         (["simulated_clevrer", "--scenes=towers"], "scenes must be one of"),
         (["simulated_clevrer", "--num_frames=11"], "span more than the 37 frames"),
         (["simulated_clevrer", "--jobs=0"], "jobs must be at least 1"),
+        (["simulated_clevrer", "--shard=2", "--num_shards=2"], "shard must be from 0 to num_shards - 1"),
+        (["simulated_clevrer/quickstart-wings_2"], "'wings_2' is no option of quickstart"),
+        (["simulated_clevrer/64x64-num_train_3-stride_4"], "it is called 64x64-stride_4-num_train_3"),
         (["clevrer", "--crop=perhaps"], "perhaps"),
         (["clevrer", "--limit=-1"], "limit"),
     ],
@@ -166,7 +313,12 @@ def test_names_are_derived_from_options():
     config = build.make_config("simulated_clevrer", "64x64", stride=4, num_train=3)
     assert config.name == "64x64-stride_4-num_train_3"
     assert (config.stride, config.num_train, config.height) == (4, 3, 64)
-    assert build.make_config("clevrer", "64x64", crop=False, width=96).name != "64x96"
+    assert build.make_config("simulated_clevrer", config.name) == config
+    assert (
+        build.make_config("simulated_clevrer", config.name, num_train=4).name == "64x64-stride_4-num_train_4"
+    )
+    whole = build.make_config("clevrer", "64x64", crop=False, width=96)
+    assert whole.name == "64x64-width_96-crop_False" and build.make_config("clevrer", whole.name) == whole
     with pytest.raises(ValueError, match="no option colour"):
         build.make_config("clevrer", "64x64", colour=3)
 
@@ -186,3 +338,28 @@ def test_building_leaves_the_callers_log_as_it_was(tmp_path, monkeypatch):
     config = build.make_config("simulated_clevrer_qa", "quickstart", num_train=1, num_validation=1)
     build.build("simulated_clevrer_qa", config, tmp_path, jobs=1, progress=False)
     assert logging.getLogger("absl").level == logging.CRITICAL
+
+
+def test_processors_are_counted_as_they_may_be_used(tmp_path, monkeypatch):
+    def groups(lines: str, **files: str):
+        for name, content in files.items():
+            path = tmp_path / name.replace("__", "/").replace("_DOT_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        (tmp_path / "membership").write_text(lines)
+        return cgroup_limit(tmp_path / "membership", tmp_path)
+
+    assert groups("0::/a/b\n", a__b__cpu_DOT_max="max 100000\n") == float("inf")
+    assert groups("0::/a/b\n", a__cpu_DOT_max="350000 100000\n") == 3.5  # of an outer group
+    assert groups("0::/a/b\n", a__b__cpu_DOT_max="50000 100000\n") == 0.5
+    version_1 = {"cpu__x__cpu_DOT_cfs_quota_us": "250000\n", "cpu__x__cpu_DOT_cfs_period_us": "100000\n"}
+    assert groups("5:memory:/x\n4:cpu,cpuacct:/x\n", **version_1) == 2.5
+    assert groups("4:cpu,cpuacct:/x\n", **version_1 | {"cpu__x__cpu_DOT_cfs_quota_us": "-1\n"}) == float(
+        "inf"
+    )
+    assert cgroup_limit(tmp_path / "nowhere", tmp_path) == float("inf")
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    for limit, jobs in ((float("inf"), 8), (2.5, 3), (0.5, 1), (16.0, 8)):
+        monkeypatch.setattr("data_pipelines.parallel.cgroup_limit", lambda limit=limit: limit)
+        assert default_jobs() == jobs

@@ -14,7 +14,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_pipelines import build, loaders
+from data_pipelines.builders import videos
 from data_pipelines.builders.clevrer.raw import find_videos
+from data_pipelines.datasets import open_split
 from data_pipelines.simulator import CLEVRER, generate_scene, simulate_video, video_seed
 from data_pipelines.video import read_video
 from tests.data_pipelines.handmade import ATTRIBUTES, write_json, write_mp4
@@ -210,6 +212,35 @@ def test_whole_frames_a_limit_and_two_processes(tree, tmp_path, mp4):
     assert loaders.dataset_summary(summary.path).card is None
 
 
+def test_parts_are_made_again_when_their_files_change(tmp_path, mp4, monkeypatch):
+    monkeypatch.setattr(videos, "VIDEOS_PER_PART", 1)
+    raw_dir = tmp_path / "raw"
+    raw_dir.mkdir()
+    (raw_dir / "video_00000.mp4").touch()  # cut off
+    shutil.copy(mp4, raw_dir / "video_00001.mp4")
+    options = dict(raw_dir=raw_dir, jobs=1, progress=False)
+    for folder in ("as_it_was", "mended"):
+        begun = build.build("clevrer", "64x64", tmp_path / folder, **options, shard=0, num_shards=2)
+        assert begun.incomplete_splits == {"train": (1, 2)}
+    as_it_was = build.build("clevrer", "64x64", tmp_path / "as_it_was", **options)
+    assert len(as_it_was.skipped) == 1
+    assert [int(record["scene_index"]) for record in open_split(as_it_was.path, "train").records] == [1]
+    shutil.copy(mp4, raw_dir / "video_00000.mp4")
+    mended = build.build("clevrer", "64x64", tmp_path / "mended", **options)
+    assert (mended.splits, mended.skipped) == ({"train": 2}, ())
+    # Later another archive is unzipped.
+    shutil.copy(mp4, raw_dir / "video_10000.mp4")
+    assert build.build("clevrer", "64x64", tmp_path / "mended").splits == {"train": 2}
+    with pytest.raises(ValueError, match=r"no split 'validation', .*clevrer/64x64 --split=validation"):
+        build.build("clevrer", "64x64", tmp_path / "mended", splits=["validation"])
+    both = build.build("clevrer", "64x64", tmp_path / "mended", **options)
+    assert both.splits == {"train": 2, "validation": 1}
+    (raw_dir / "simulator.json").write_text(json.dumps({"simulator": "1"}))
+    shutil.copy(mp4, raw_dir / "video_15000.mp4")
+    with pytest.raises(ValueError, match="another origin, for only one of the two is simulated"):
+        build.build("clevrer", "64x64", tmp_path / "mended", **options)
+
+
 def test_a_simulated_tree_never_passes_for_clevrer(tree, tmp_path, mp4):
     raw_dir = tmp_path / "raw"
     raw_dir.mkdir()
@@ -246,7 +277,7 @@ def test_a_split_without_any_usable_video_is_refused(tmp_path, capsys):
     arguments = ["clevrer", f"--data_dir={tmp_path}/data", f"--raw_dir={tmp_path}/raw", "--jobs=1"]
     assert build.main(arguments) == 2
     assert "no usable video" in capsys.readouterr().err
-    assert not build.is_built("clevrer", "64x64", tmp_path / "data")
+    assert not build.built_splits(build.dataset_path("clevrer", "64x64", tmp_path / "data"))
 
 
 def test_a_tree_of_the_simulator_gives_its_own_truth(tmp_path):

@@ -108,7 +108,7 @@ def decode(word_ids):
 def test_what_is_stored(raw_dir, tmp_path):
     path = prepare(raw_dir, tmp_path / "data")
     train = open_questions(path, "train")
-    assert read_index(path)["splits"]["train"] == [
+    assert read_index(path, "train")["entries"] == [
         {"scene_index": index, "num_questions": 3} for index in (7, 9)
     ]
     records = [train[position] for position in range(6)]
@@ -168,7 +168,7 @@ def test_limit_and_card(raw_dir, tmp_path):
 def test_the_build_command(raw_dir, tmp_path, capsys):
     arguments = ["clevrer_qa", f"--data_dir={tmp_path / 'data'}", f"--raw_dir={raw_dir}"]
     assert build.main(arguments) == 0
-    assert (tmp_path / "data" / "clevrer_qa" / "questions" / VERSION / "index.json").is_file()
+    assert (tmp_path / "data" / "clevrer_qa" / "questions" / VERSION / "train.index.json").is_file()
     (raw_dir / "questions" / "train.json").write_text("[]")
     capsys.readouterr()
     assert build.main([*arguments[:1], f"--data_dir={tmp_path / 'other'}", *arguments[2:]]) == 2

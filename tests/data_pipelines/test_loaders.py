@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import clips, loaders
+from data_pipelines.datasets import VERSION
 from tests.data_pipelines.handmade import HandmadeVideo, write_dataset
 
 IN_VIEW = np.ones((20, 2), bool)
@@ -252,8 +253,8 @@ def test_missing_data_sets_and_splits_say_what_to_do(strided, tmp_path):
     with pytest.raises(ValueError, match="no split 'valid'; there are train"):
         loaders.training_batches(strided, "valid", **OPTIONS)
     for path, command in (
-        (tmp_path / "clevrer" / "64x64" / "1.0.0", "build clevrer/64x64 --data_dir=.* --raw_dir=FOLDER"),
-        (tmp_path / "simulated_clevrer" / "64x64" / "1.0.0", "build simulated_clevrer/64x64 --data_dir="),
+        (tmp_path / "clevrer" / "64x64" / VERSION, "build clevrer/64x64 --data_dir=.* --raw_dir=FOLDER"),
+        (tmp_path / "simulated_clevrer" / "64x64" / VERSION, "build simulated_clevrer/64x64 --data_dir="),
     ):
         for read in (
             loaders.dataset_summary,

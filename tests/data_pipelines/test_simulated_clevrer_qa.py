@@ -9,7 +9,7 @@ import pytest
 from data_pipelines import build
 from data_pipelines.annotations import COLORS
 from data_pipelines.builders.clevrer_qa.records import open_questions
-from data_pipelines.datasets import open_split, read_index
+from data_pipelines.datasets import VERSION, open_split, read_index
 
 OPTIONS = dict(num_train=3, num_validation=2)
 
@@ -33,7 +33,7 @@ def test_the_questions_are_about_the_videos_of_the_same_index(built):
         videos = open_split(videos_dir, split)
         indices = [first + position for position in range(OPTIONS[f"num_{split}"])]
         assert [entry["scene_index"] for entry in videos.entries] == indices
-        assert [entry["scene_index"] for entry in read_index(questions_dir)["splits"][split]] == indices
+        assert [entry["scene_index"] for entry in read_index(questions_dir, split)["entries"]] == indices
         colors = {
             index: {COLORS[color] for color in record["objects"]["color"]}
             for index, record in ((index, videos.records[place]) for place, index in enumerate(indices))
@@ -57,7 +57,7 @@ def test_another_process_writes_the_same_bytes(built, tmp_path):
     command = [sys.executable, "-m", "data_pipelines.build", "simulated_clevrer_qa/quickstart", *options]
     subprocess.run([*command, f"--data_dir={tmp_path}"], check=True, capture_output=True, timeout=300)
     ours = {path.name: path.read_bytes() for path in built[0].iterdir()}
-    theirs = {path.name: path.read_bytes() for path in tmp_path.rglob("1.0.0/*")}
+    theirs = {path.name: path.read_bytes() for path in tmp_path.rglob(f"{VERSION}/*")}
     assert any("array_record" in name for name in ours) and ours == theirs
 
 
@@ -65,7 +65,7 @@ def test_the_card_and_the_summary(built):
     questions_dir = built[0]
     ours, theirs = (json.loads((path / "simulator.json").read_text()) for path in built)
     assert ours["config"] == theirs["config"] and ours["options"]["seed"] == theirs["options"]["seed"] == 0
-    assert sum(entry["num_questions"] for entry in read_index(questions_dir)["splits"]["train"]) == len(
+    assert sum(entry["num_questions"] for entry in read_index(questions_dir, "train")["entries"]) == len(
         open_questions(questions_dir, "train")
     )
 

@@ -1,6 +1,8 @@
 """CLEVRER's files as the simulator writes them, read back by other means."""
 
 import json
+import subprocess
+import sys
 
 import av
 import numpy as np
@@ -167,11 +169,16 @@ def test_whole_files(tmp_path):
         partial.write_text("half")
         raise RuntimeError
     assert list(path.parent.iterdir()) == []
-    (path.parent / ".file.txt.123.partial").write_text("left by a killed process")
+    killed = "import os, pathlib, sys; from data_pipelines.simulator.whole_files import whole_file\n"
+    killed += "with whole_file(pathlib.Path(sys.argv[1])) as partial: partial.write_text('half'); os._exit(1)"
+    subprocess.run([sys.executable, "-c", killed, str(path)], check=False, timeout=60)
+    (left,) = path.parent.iterdir()
+    of_others = path.parent / ".file.txt.another_machine-1.partial"
+    of_others.write_text("coming about there")
     with whole_file(path) as partial:
         partial.write_text("whole")
-        assert not path.exists()
-    assert [p.name for p in path.parent.iterdir()] == ["file.txt"] and path.read_text() == "whole"
+        assert not path.exists() and not left.exists()
+    assert sorted(path.parent.iterdir()) == sorted([of_others, path]) and path.read_text() == "whole"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Nothing is lost: not by thirty kills, not by a full disk."""
 
 import json
-import subprocess
 
 import pytest
 
@@ -16,20 +15,6 @@ def test_thirty_kills_lose_nothing(data_dir, tmp_path):
     print(json.dumps(found))
     assert found["kills"] == 30 and found["resumed"] >= 25 and found["during_a_save"] >= 10
     assert found["checkpoints_compared"] >= 30
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of one megabyte, and a function that makes it larger."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"may not mount a tmpfs: {mounted.stderr.strip()}")
-    yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 # Orbax leaves the event loop of a failed write to the garbage collector, which complains.

@@ -2,15 +2,14 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data_pipelines.builders.block_towers.raw import choose_test_videos, find_table, find_towers, read_sample
 from data_pipelines.builders.records import option
-from data_pipelines.builders.videos import Tasks, VideoBuilder
-from data_pipelines.datasets import CARD_FILENAME
+from data_pipelines.builders.videos import VideoBuilder, VideoTask
+from data_pipelines.datasets import read_card
 from data_pipelines.features import tower_features
 
 
@@ -53,23 +52,21 @@ class Builder(VideoBuilder):
             disable_shuffling=True,
         )
 
-    def _tasks(self, raw_dir: Path | None) -> Tasks:
+    def _tasks(self, raw_dir: Path | None) -> dict[str, list[VideoTask]]:
         config = self.builder_config
-        towers = find_towers(raw_dir)
+        towers, table = find_towers(raw_dir), find_table(raw_dir)
         usable = [raw.index for raw in towers if not any(problem.skipped for problem in raw.problems)]
         if config.limit:
             usable = usable[: config.limit]
             towers = [raw for raw in towers if raw.index in usable]
         test = choose_test_videos(usable, config.split_seed)
-        tasks: Tasks = {"train": [], "test": []}
+        tasks = {"train": [], "test": []}
         for raw in towers:
             split = "test" if raw.index in test else "train"
-            tasks[split].append(
-                functools.partial(read_sample, raw, config.height, config.width, config.stride)
-            )
+            make = functools.partial(read_sample, raw, config.height, config.width, config.stride)
+            tasks[split].append(VideoTask(make, (*raw.files, table)))
         return tasks
 
     def _card(self, raw_dir: Path | None) -> dict | None:
         # Strips that our simulator wrote must never pass for the real ones.
-        card = find_table(raw_dir).with_name(CARD_FILENAME)
-        return json.loads(card.read_text()) if card.is_file() else None
+        return read_card(find_table(raw_dir).parent)

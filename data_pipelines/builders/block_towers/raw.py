@@ -37,6 +37,11 @@ class RawTower(NamedTuple):
     row: tuple[str, ...] | None
     problems: tuple[Problem, ...]
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those that there are, beside the table."""
+        return tuple(filter(None, (self.pictures, self.masks)))
+
 
 def find_table(raw_dir: Path) -> Path:
     """The table of labels, anywhere below a folder.

@@ -2,15 +2,15 @@
 
 import dataclasses
 import functools
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data_pipelines.builders.clevrer.raw import find_videos, read_sample
 from data_pipelines.builders.records import option
-from data_pipelines.builders.videos import Tasks, VideoBuilder
-from data_pipelines.datasets import CARD_FILENAME
+from data_pipelines.builders.videos import VideoBuilder, VideoTask
+from data_pipelines.datasets import read_card
 from data_pipelines.features import video_features
 
 
@@ -49,11 +49,13 @@ class Builder(VideoBuilder):
             disable_shuffling=True,
         )
 
-    def _tasks(self, raw_dir: Path | None) -> Tasks:
+    def _tasks(self, raw_dir: Path | None) -> dict[str, Sequence[VideoTask]]:
         config = self.builder_config
         return {
             split: [
-                functools.partial(read_sample, raw, config.height, config.width, config.crop)
+                VideoTask(
+                    functools.partial(read_sample, raw, config.height, config.width, config.crop), raw.files
+                )
                 for raw in videos[: config.limit or None]
             ]
             for split, videos in find_videos(raw_dir).items()
@@ -61,5 +63,4 @@ class Builder(VideoBuilder):
 
     def _card(self, raw_dir: Path | None) -> dict | None:
         # A tree in CLEVRER's format that our simulator wrote must never pass for CLEVRER.
-        card = raw_dir / CARD_FILENAME
-        return json.loads(card.read_text()) if card.is_file() else None
+        return read_card(raw_dir)

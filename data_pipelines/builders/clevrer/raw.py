@@ -31,6 +31,11 @@ class RawVideo(NamedTuple):
     proposal: Path | None
     problems: tuple[Problem, ...]
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those that there are."""
+        return tuple(filter(None, (self.video, self.annotation, self.proposal)))
+
 
 def find_videos(raw_dir: Path) -> dict[str, list[RawVideo]]:
     """Finds CLEVRER's files below a folder by their names alone, however deep they lie: by split, in index order.

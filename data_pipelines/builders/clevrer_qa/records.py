@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.datasets import read_index
+from data_pipelines.datasets import open_records, read_index
 
 
 def open_questions(dataset_dir: str | Path, split: str) -> Sequence[dict[str, Any]]:
@@ -14,10 +14,5 @@ def open_questions(dataset_dir: str | Path, split: str) -> Sequence[dict[str, An
         FileNotFoundError: the folder holds no data set.
         ValueError: the data set has no such split.
     """
-    import tensorflow_datasets as tfds  # half a second
-
-    path = Path(dataset_dir)
-    splits = read_index(path)["splits"]
-    if split not in splits:
-        raise ValueError(f"{path} has no split {split!r}; there are {', '.join(splits)}")
-    return tfds.builder_from_directory(str(path)).as_data_source(split)
+    read_index(dataset_dir, split)
+    return open_records(dataset_dir, split)

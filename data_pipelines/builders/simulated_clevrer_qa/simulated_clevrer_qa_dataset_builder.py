@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -9,12 +10,12 @@ import tensorflow_datasets as tfds
 from data_pipelines import simulator
 from data_pipelines.builders.clevrer_qa.question_builder import QuestionBuilder
 from data_pipelines.builders.clevrer_qa.raw import QuestionScene, parse_scene
-from data_pipelines.builders.records import option, option_values
+from data_pipelines.builders.parts import Part
+from data_pipelines.builders.records import Plan, option, option_values
 from data_pipelines.builders.simulated_clevrer.simulated_clevrer_dataset_builder import FIRST_INDEX, SCENES
 from data_pipelines.builders.simulated_clevrer_qa.truths import scene_truth
-from data_pipelines.parallel import ordered_map
-from data_pipelines.progress import Progress
 from data_pipelines.simulator.questions.generation import question_scenes
+from data_pipelines.simulator.questions.truth import SceneTruth
 
 
 @dataclasses.dataclass
@@ -55,27 +56,34 @@ class Builder(QuestionBuilder):
         ),
     ]
 
-    def _scenes(self, raw_dir: Path | None) -> tuple[dict[str, list[QuestionScene]], dict | None]:
+    def _plan(self, raw_dir: Path | None, splits: Collection[str] | None) -> Plan:
         config = self.builder_config
-        numbers = {"train": config.num_train, "validation": config.num_validation}
-        progress = Progress(self.name, sum(numbers.values()), "videos", self.options.progress)
-        scenes = {}
-        try:
-            for split, number in numbers.items():
-                indices = [FIRST_INDEX[split] + position for position in range(number)]
-                tasks = [
-                    functools.partial(scene_truth, config.scenes, config.seed, index) for index in indices
-                ]
-                truths = []
-                for index, truth in zip(indices, ordered_map(tasks, self.options.jobs)):
-                    progress.advance()
-                    if truth is not None:
-                        truths.append((index, truth))
-                scenes[split] = [parse_scene(scene) for scene in question_scenes(truths, config.seed)]
-        finally:
-            progress.close()
-        return scenes, self.simulated_card(config)
+        return {
+            split: [
+                Part(
+                    split,
+                    0,
+                    tuple(
+                        functools.partial(scene_truth, config.scenes, config.seed, index)
+                        for index in self._indices(split)
+                    ),
+                )
+            ]
+            for split in FIRST_INDEX
+        }
+
+    def _indices(self, split: str) -> range:
+        first = FIRST_INDEX[split]
+        return range(first, first + getattr(self.builder_config, f"num_{split}"))
+
+    def _scenes(self, split: str, results: Iterator[SceneTruth | None]) -> Iterator[QuestionScene]:
+        truths = [(index, truth) for index, truth in zip(self._indices(split), results) if truth is not None]
+        yield from map(parse_scene, question_scenes(truths, self.builder_config.seed))
 
     @classmethod
     def simulated_card(cls, config: tfds.core.BuilderConfig) -> dict:
         return simulator.simulator_card(SCENES[config.scenes], **option_values(config))
+
+    @classmethod
+    def simulated_splits(cls, config: tfds.core.BuilderConfig) -> tuple[str, ...]:
+        return tuple(FIRST_INDEX)
