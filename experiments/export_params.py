@@ -4,10 +4,11 @@
     python -m experiments.export_params --run=WORKDIR --step=2500 --output=oddn.safetensors --jax_export
 
 Without options: the latest checkpoint of the quickstart's run, to oddn.safetensors. The file's header says how the
-model is built, where it comes from (data, simulated or not, step, seed, commit, devices, packages) and, where the run's
-metrics.json was written for the same step, how it scores. `oddn_jax.load(FILE)` reads it. --jax_export adds
-oddn.infer.jaxexport, oddn.distill.jaxexport and oddn.rollout.jaxexport, or what else the model can do, such as
-provide.predict.jaxexport; `oddn_jax/serialized.py` says what they take and give.
+model is built, where it comes from (data, simulated or not, step, seed, commit, devices, packages), what the mean of
+its training frames is and, where the run's metrics.json was written for the same step, how it scores.
+`oddn_jax.load(FILE)` reads it. --jax_export adds oddn.infer.jaxexport, oddn.distill.jaxexport and
+oddn.rollout.jaxexport, or what else the model can do, such as provide.predict.jaxexport; `oddn_jax/serialized.py` says
+what they take and give.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def main(options: argparse.Namespace) -> None:
     if not output.parent.is_dir():
         raise FileNotFoundError(f"--output: there is no folder {output.parent}; make it first")
     found = trained.open_trained(options.run, options.export, options.step)
-    provenance = dict(found.provenance)
+    provenance = trained.portable_provenance(found)
     if options.export is None:
         provenance |= run_metrics(pathlib.Path(found.name), provenance["step"])
     functions = serialize(found) if options.jax_export else {}
@@ -57,6 +58,8 @@ def main(options: argparse.Namespace) -> None:
         print(f"written to {path}")
     if functions and not functions.keys() & {"predict", "rollout"}:
         print(f"{type(found.model).__name__} predicts no frames: there is no such function")
+    if found.mean_frame is None:
+        print(f"exported without the mean training frame: {found.name} has none", file=sys.stderr)
     others = {path.name for path in output.parent.glob(f"{glob.escape(output.stem)}.*.jaxexport")}
     others -= {output.with_suffix(f".{name}.jaxexport").name for name in functions}
     if others:

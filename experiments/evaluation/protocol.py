@@ -44,13 +44,14 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
     data = trained.choose_data(found, options)
     data = dataclasses.replace(data, stride=options.stride or data.stride)
     observed = found.model.num_context_frames
-    clips = choose_clips(datasets.find(data, found.model.config), data, observed, options)
+    dataset_dir, split = datasets.find_split(data, found.model.config, options.split)
+    clips = choose_clips(dataset_dir, split, data, observed, options)
     num_predicted = min(found.model.num_rollout_steps, clips.num_frames - observed)
     scores = scoring.evaluate(
         scoring.look_of(found.model, num_predicted),
         found.params,
         clips,
-        scoring.mean_frame(clips.dataset_dir),
+        found.mean_frame,
         num_observed=observed,
         batch_size=options.batch_size,
         lpips_weights=weights,
@@ -60,15 +61,14 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
 
 
 def choose_clips(
-    dataset_dir: pathlib.Path, data: DataConfig, num_observed: int, options: argparse.Namespace
+    dataset_dir: pathlib.Path, split: str, data: DataConfig, num_observed: int, options: argparse.Namespace
 ) -> Clips:
-    """The clips that the options ask for; where they are silent, the paper's if there are some, as long as they can be.
+    """The clips of a split that the options ask for; silent, the paper's if there are some, as long as they can be.
 
     Raises:
         ValueError: there are none, or none with a frame to predict.
     """
-    summary = loaders.dataset_summary(dataset_dir)
-    split = datasets.choose_split(dataset_dir, data, options.split)
+    summary = loaders.dataset_summary(dataset_dir, split)
     num_frames = options.num_frames or min(NUM_FRAMES, datasets.frames_available(summary, data.stride))
     if num_frames <= num_observed:
         raise ValueError(

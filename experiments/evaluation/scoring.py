@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipelines import clips as clip_rules
 from data_pipelines import loaders
-from data_pipelines.datasets import open_split, read_index
+from data_pipelines.datasets import dataset_summary, read_index
 from data_pipelines.progress import Progress
 from experiments.evaluation import probe
 from experiments.training.steps import clip_keys
@@ -28,7 +28,6 @@ RULES = {
 }
 # What rounding to 8 bits does to a frame. The videos hold no more, and equal frames would be infinitely good.
 PSNR_LIMIT = 10 * math.log10(12 * 255**2)  # 58.9 dB
-MEAN_FRAME_VIDEOS = 1000
 MASK_METRICS = ("ari", "fg_ari", "miou")  # need ground truth
 
 
@@ -60,7 +59,7 @@ def look_of(model: VideoModel, num_predicted: int) -> Look:
 
 def count_clips(clips: Clips) -> int:
     """How many clips of the kind the split has, up to the limit."""
-    index = read_index(clips.dataset_dir)
+    index = read_index(clips.dataset_dir, clips.split)
     source_stride = index["source_stride"]
     gap = clip_rules.stored_gap(clips.stride, source_stride)
 
@@ -74,7 +73,7 @@ def count_clips(clips: Clips) -> int:
             ).size
         return clip_rules.clip_starts(entry["num_frames"], clips.num_frames, gap).size
 
-    number = sum(bool(has_clip(entry)) for entry in index["splits"].get(clips.split, ()))
+    number = sum(bool(has_clip(entry)) for entry in index["entries"])
     limit = _limit(clips)
     return number if limit is None else min(number, limit)
 
@@ -83,27 +82,11 @@ def _limit(clips: Clips) -> int | None:
     return RULES[clips.rule].get("limit") if clips.limit is None else clips.limit
 
 
-def mean_frame(dataset_dir: pathlib.Path) -> np.ndarray:
-    """The mean f32[h w 3] of the training videos' frames, in [0, 1]: the best guess of one who looks at nothing.
-
-    Of more than a thousand videos, a thousand that are spread evenly over the split are read.
-    """
-    records = open_split(dataset_dir, "train").records
-    chosen = np.linspace(0, len(records) - 1, min(len(records), MEAN_FRAME_VIDEOS)).astype(int)
-    total, frames = 0.0, 0
-    with contextlib.closing(Progress("mean training frame", len(chosen), "videos")) as progress:
-        for position in chosen:
-            video = records[int(position)]["video"]
-            total, frames = total + video.sum(0, dtype=np.float64), frames + len(video)
-            progress.advance()
-    return (total / frames / 255).astype(np.float32)
-
-
 def evaluate(
     look: Look,
     params: Any,
     clips: Clips,
-    background: np.ndarray,
+    mean_frame: np.ndarray | None,
     *,
     num_observed: int,
     batch_size: int,
@@ -114,7 +97,7 @@ def evaluate(
 
     Args:
         look: how the model is asked.
-        background: of `mean_frame`.
+        mean_frame: u8[h w 3], of the training videos; without it the scores of predicting it are left out.
         num_observed: frames that the model predicts from.
         batch_size: clips at a time; a short last batch is filled up, so that nothing is compiled for it.
         lpips_weights: of `oddn_jax.lpips.lpips_weights`; without them LPIPS is not measured.
@@ -131,7 +114,8 @@ def evaluate(
     Raises:
         ValueError: there is no such clip, a label is out of range, or the model's output is not finite.
     """
-    num_labels = loaders.dataset_summary(clips.dataset_dir).num_objects + 1
+    num_labels = dataset_summary(clips.dataset_dir, clips.split).num_objects + 1
+    background = None if mean_frame is None else mean_frame / np.float32(255)
     batches = loaders.evaluation_batches(
         clips.dataset_dir,
         clips.split,
@@ -205,7 +189,8 @@ def _score(
         scores |= compare("predicted_", seen.predicted, future)
         last = video[:, num_observed - 1, None]
         scores |= compare("copy_last_", jnp.broadcast_to(last, future.shape), future)
-        scores |= compare("mean_frame_", jnp.broadcast_to(background, future.shape), future)
+        if background is not None:
+            scores |= compare("mean_frame_", jnp.broadcast_to(background, future.shape), future)
     return scores, slots
 
 

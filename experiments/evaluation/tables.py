@@ -75,8 +75,12 @@ def _prediction_lines(record: dict[str, Any], measured: dict[str, tuple[str, flo
     ]
     for name, (label, scale, form) in measured.items():
         for predictor, who in PREDICTORS.items():
-            means = scores[f"{predictor}_{name}"]["mean"]
-            lines.append(f"{label:<11}{who:<23}" + "".join(f"{_number(x, scale, form):>10}" for x in means))
+            if f"{predictor}_{name}" in scores:
+                means = scores[f"{predictor}_{name}"]["mean"]
+                numbers = "".join(f"{_number(x, scale, form):>10}" for x in means)
+                lines.append(f"{label:<11}{who:<23}{numbers}")
+    if "mean_frame_mse" not in scores:
+        lines.append(f"the mean training frame is left out: {record['model']} does not hold it")
     return lines
 
 

@@ -24,18 +24,18 @@ def measure_data(config: TrainConfig, step_seconds: float | None) -> dict[str, A
     """
     model, num_frames = config.model, config.curriculum[-1][1]
     with tempfile.TemporaryDirectory() as folder:
-        options = dict(height=model.image_height, width=model.image_width, num_train=8, num_validation=1)
+        options = dict(height=model.image_height, width=model.image_width, num_train=8)
         options |= dict(scenes="quickstart", stride=4)
-        name = build.make_config("simulated_clevrer", **options).name
         with _seconds() as simulating:
-            build.build("simulated_clevrer", build.make_config("simulated_clevrer", **options), folder)
+            config = build.make_config("simulated_clevrer", **options)
+            build.build("simulated_clevrer", config, folder, splits=["train"])
         video = pathlib.Path(folder, "video.mp4")
         frames = np.random.default_rng(0).integers(0, 256, (128, 320, 480, 3), np.uint8)
         write_mp4(video, np.repeat(frames[:8], 16, axis=0))
         with _seconds() as decoding:
             read_video(video, model.image_height, model.image_width, crop=True)
         batches = loaders.training_batches(
-            dataset_path("simulated_clevrer", name, folder),
+            dataset_path("simulated_clevrer", config.name, folder),
             "train",
             num_frames=min(num_frames, 10),
             stride=4,
@@ -48,7 +48,7 @@ def measure_data(config: TrainConfig, step_seconds: float | None) -> dict[str, A
                 for _ in range(20):
                     next(batches)
     rates = {
-        "simulated_videos_per_second": 9 / simulating[0],
+        "simulated_videos_per_second": 8 / simulating[0],
         "decoded_frames_per_second": 128 / decoding[0],
         "loaded_frames_per_second": 20 * config.batch_size * min(num_frames, 10) / loading[0],
     }

@@ -54,9 +54,8 @@ def find_clips(trained: Trained, options: argparse.Namespace) -> Source:
         FileNotFoundError, ValueError: there is none that suits the model.
     """
     model, data = trained.model, choose_data(trained, options)
-    path = datasets.find(data, model.config)
-    summary = loaders.dataset_summary(path)
-    split = datasets.choose_split(path, data, options.split)
+    path, split = datasets.find_split(data, model.config, options.split)
+    summary = loaders.dataset_summary(path, split)
     available = datasets.frames_available(summary, data.stride)
     num_frames = min(model.num_context_frames + model.num_rollout_steps, available)
     if num_frames <= model.num_context_frames:

@@ -106,9 +106,9 @@ def predictions(stage: Stage) -> dict[str, np.ndarray]:
     except (OSError, ValueError, KeyError):
         pass
     model, data = found.model, found.data
-    dataset_dir = datasets.find(data, model.config)
+    dataset_dir = datasets.find(data, model.config, [data.valid_split])
     observed = model.num_context_frames
-    available = datasets.frames_available(loaders.dataset_summary(dataset_dir), data.stride)
+    available = datasets.frames_available(loaders.dataset_summary(dataset_dir, data.valid_split), data.stride)
     num_frames = min(available, observed + model.num_rollout_steps)
     clips = scoring.Clips(dataset_dir, data.valid_split, "collision", num_frames, data.stride)
     batches = loaders.evaluation_batches(

@@ -1,9 +1,10 @@
 """Finds the data set of a run; simulates it where that needs nothing from outside."""
 
 import pathlib
+from collections.abc import Collection
 
 from data_pipelines import build, clips, loaders
-from data_pipelines.datasets import read_index
+from data_pipelines.datasets import build_command, read_index
 from experiments.config import DataConfig, TrainConfig, longest_clip
 from oddn_jax import ODDNConfig
 
@@ -12,17 +13,13 @@ def prepare(config: TrainConfig) -> pathlib.Path:
     """The folder of a run's data set, as `find` gives it, with clips to train on and to validate with.
 
     Raises:
-        FileNotFoundError, ValueError: as `find`, or it has no such split or clips.
+        FileNotFoundError, ValueError: as `find`, or it has no such clips.
     """
     data = config.data
-    path = find(data, config.model)
-    summary = loaders.dataset_summary(path)
-    for option, split in (("data", "train"), ("data.valid_split", data.valid_split)):
-        if split not in summary.splits:
-            raise ValueError(
-                f"config.{option}: {path} has no split {split!r}, there are {', '.join(summary.splits)}"
-            )
+    path = find(data, config.model, ["train", data.valid_split])
+    for split in ("train", data.valid_split):
         if num_videos(config, path, split) == 0:
+            summary = loaders.dataset_summary(path, split)
             collision = " with a collision from their third frame on" if data.clips == "collision" else ""
             raise ValueError(
                 f"{path} ({split}) holds {summary.num_frames} frames a video, every {summary.source_stride}. source "
@@ -32,21 +29,20 @@ def prepare(config: TrainConfig) -> pathlib.Path:
     return path
 
 
-def find(data: DataConfig, model: ODDNConfig) -> pathlib.Path:
-    """The folder of a data set for a model, built first when it is simulated and missing (and kept for the next time).
+def find(data: DataConfig, model: ODDNConfig, splits: Collection[str]) -> pathlib.Path:
+    """The folder of a data set for a model. Splits that are simulated and missing are built first, and kept.
 
     Raises:
-        FileNotFoundError: the data set is missing and needs raw videos; says which command builds it.
-        ValueError: there is no such data set, or its images do not suit the model.
+        FileNotFoundError: the data set, or a split of it, needs raw videos; says which command builds it.
+        ValueError: there is no such data set or split, or its images do not suit the model.
     """
     path = build.dataset_path(data.name, data.config, data.data_dir)
-    size = (model.image_height, model.image_width)
-    if not build.is_built(data.name, data.config, data.data_dir):
-        if not data.name.startswith("simulated"):
-            raise FileNotFoundError(
-                f"no data set {path}: build it with `python -m data_pipelines.build {data.name}/{data.config} "
-                f"--data_dir={data.data_dir} --raw_dir=FOLDER_WITH_THE_RAW_VIDEOS`"
-            )
+    present, size = build.built_splits(path), (model.image_height, model.image_width)
+    possible = available_splits(data)
+    impossible = [split for split in splits if split not in possible]
+    if impossible:
+        raise ValueError(_no_split(data, impossible[0], possible))
+    if not set(splits) <= set(present):
         made = build.make_config(data.name, data.config)
         if (made.height, made.width) != size:  # known before the hours that making it may take
             raise ValueError(
@@ -54,7 +50,7 @@ def find(data: DataConfig, model: ODDNConfig) -> pathlib.Path:
                 f"sees {size[0]}x{size[1]}: make it with `python -m data_pipelines.build {data.name}/{data.config} "
                 f"--height={size[0]} --width={size[1]} --data_dir={data.data_dir}` and use the name it gets"
             )
-        path = build.build(data.name, data.config, data.data_dir).path
+        path = build.build(data.name, data.config, data.data_dir, splits=splits).path
     build.verify(data.name, data.config, data.data_dir)
     summary = loaders.dataset_summary(path)
     if (summary.height, summary.width) != size:
@@ -65,22 +61,44 @@ def find(data: DataConfig, model: ODDNConfig) -> pathlib.Path:
     return path
 
 
-def choose_split(path: pathlib.Path, data: DataConfig, wanted: str | None) -> str:
-    """The split that was asked for, or else the one to validate on, or what there is.
+def find_split(data: DataConfig, model: ODDNConfig, wanted: str | None) -> tuple[pathlib.Path, str]:
+    """The folder of a data set, as `find`, and the split that was asked for, or else the one to validate on.
 
     Raises:
-        ValueError: there is no such split.
+        FileNotFoundError, ValueError: as `find`, or there is no such split.
     """
-    splits = loaders.dataset_summary(path).splits
+    splits = available_splits(data)
     if wanted is not None and wanted not in splits:
-        raise ValueError(f"--split={wanted}: {path} has no such split, there are {', '.join(splits)}")
+        raise ValueError(f"--split={wanted}: {_no_split(data, wanted, splits)}")
     usual = (data.valid_split, "validation", "test", "train")
-    return wanted or next(name for name in usual if name in splits)
+    split = wanted or next(name for name in usual if name in splits)
+    return find(data, model, [split]), split
+
+
+def available_splits(data: DataConfig) -> tuple[str, ...]:
+    """The splits that a data set has or, where it is simulated, can have.
+
+    Raises:
+        FileNotFoundError: it is missing and needs raw videos; says which command builds it.
+        ValueError: there is no such data set.
+    """
+    splits = build.available_splits(data.name, data.config, data.data_dir)
+    if not splits:
+        path = build.dataset_path(data.name, data.config, data.data_dir)
+        raise FileNotFoundError(f"no data set {path}: build it with `{build_command(path)}`")
+    return splits
+
+
+def _no_split(data: DataConfig, split: str, possible: Collection[str]) -> str:
+    path = build.dataset_path(data.name, data.config, data.data_dir)
+    # What the simulator does not make cannot be had.
+    remedy = "" if data.name.startswith("simulated") else f": build it with `{build_command(path, split)}`"
+    return f"{path} has no split {split!r}, there are {', '.join(possible)}{remedy}"
 
 
 def num_videos(config: TrainConfig, dataset_dir: pathlib.Path, split: str) -> int:
     """The videos of a split that give the run a clip at its longest; the others are left out."""
-    index = read_index(dataset_dir)
+    index = read_index(dataset_dir, split)
     gap = clips.stored_gap(config.data.stride, index["source_stride"])
 
     def starts(video):
@@ -90,7 +108,7 @@ def num_videos(config: TrainConfig, dataset_dir: pathlib.Path, split: str) -> in
             )
         return clips.clip_starts(video["num_frames"], longest_clip(config), gap)
 
-    return sum(len(starts(video)) > 0 for video in index["splits"][split])
+    return sum(len(starts(video)) > 0 for video in index["entries"])
 
 
 def validation_selection(config: TrainConfig) -> str:

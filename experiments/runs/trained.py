@@ -7,14 +7,17 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import oddn_jax
 from data_pipelines import build
 from experiments.config import DataConfig, flatten, make_model
-from experiments.runs import checkpoints, run_folder
+from experiments.runs import checkpoints, mean_frame, run_folder
 from experiments.runs.logs import say
 
 DEFAULT_RUN = "runs/quickstart"
 BUNDLED = "quickstart"  # taken where there is no such run
+MEAN_FRAME = "mean_frame"  # the fact of an exported file
 FOLDERS = (
     "workdir",
     "init_from",
@@ -30,6 +33,7 @@ class Trained(NamedTuple):
     data: DataConfig | None  # what it was trained on; None where an exported file does not say
     provenance: Mapping[str, Any]  # JSON-able facts: data, step, seed, commit, ...
     name: str  # the folder or file, for messages
+    mean_frame: np.ndarray | None = None  # u8[h w 3], of the training videos; None where nobody kept it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +113,7 @@ def _of_run(run: str, step: int | None) -> Trained:
         **{name: versions.get(name) for name in ("commit", "devices", "packages")},
         "stages": stages(run, step),
     }
-    return Trained(make_model(config), params, config.data, provenance, run)
+    return Trained(make_model(config), params, config.data, provenance, run, mean_frame.read(run))
 
 
 def stages(run: str, step: int | None = None) -> list[dict[str, Any]]:
@@ -131,12 +135,19 @@ def stages(run: str, step: int | None = None) -> list[dict[str, Any]]:
 
 def _of_file(path: str) -> Trained:
     model, params = oddn_jax.load(path)
-    provenance = oddn_jax.read_provenance(path)
+    provenance = dict(oddn_jax.read_provenance(path))
+    frame = mean_frame.of_text(provenance.pop(MEAN_FRAME, None))
     try:
         data = DataConfig(**provenance["data"])
     except (KeyError, TypeError):
         data = None  # saved by another program than export_params
-    return Trained(model, params, data, provenance, path)
+    return Trained(model, params, data, provenance, path, frame)
+
+
+def portable_provenance(found: Trained) -> dict[str, Any]:
+    """The facts that go into an exported file: the provenance, and the mean training frame where the model has it."""
+    frame = {} if found.mean_frame is None else {MEAN_FRAME: mean_frame.to_text(found.mean_frame)}
+    return dict(found.provenance) | frame
 
 
 def choose_data(found: Trained, options: argparse.Namespace) -> DataConfig:

@@ -18,7 +18,7 @@ from data_pipelines import loaders
 from experiments.config import TrainConfig, check, clip_length, coarseness, longest_clip
 from experiments.machine import processes
 from experiments.machine.guards import catch_signals, explain_exhausted_memory, explain_full_disk
-from experiments.runs import checkpoints, datasets, run_folder
+from experiments.runs import checkpoints, datasets, mean_frame, run_folder
 from experiments.runs.logs import MetricLog, say
 from experiments.training import steps, strips
 from experiments.training.steps import TrainState
@@ -128,6 +128,8 @@ def open_run(config: TrainConfig, workdir: pathlib.Path) -> pathlib.Path:
     with explain_full_disk(workdir):
         for change in run_folder.open_run(workdir, config):
             say(f"going on although {change}")
+        if jax.process_index() == 0:
+            mean_frame.keep(workdir, dataset_dir)
     return dataset_dir
 
 

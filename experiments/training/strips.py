@@ -36,9 +36,8 @@ def write(
     model = make_model(config)
     observed = model.num_context_frames
     # Every video that is long enough to train on is long enough to draw.
-    available = max(
-        longest_clip(config), frames_available(loaders.dataset_summary(dataset_dir), config.data.stride)
-    )
+    summary = loaders.dataset_summary(dataset_dir, config.data.valid_split)
+    available = max(longest_clip(config), frames_available(summary, config.data.stride))
     num_frames = min(observed + model.num_rollout_steps, available)
     batches = loaders.evaluation_batches(
         dataset_dir,

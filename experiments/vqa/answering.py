@@ -63,17 +63,17 @@ def prepare(config: VQAConfig) -> Sources:
         FileNotFoundError, ValueError: what is missing needs raw files or a trained model, or there is no such thing.
     """
     if config.features == "blind":
-        return Sources(find_or_build(config.questions, config.data_dir), None, None, None)
+        return Sources(find_or_build(config.questions, config), None, None, None)
     if config.features == "truth":
         return Sources(
-            *(find_or_build(name, config.data_dir) for name in (config.questions, config.videos)), None, None
+            *(find_or_build(name, config) for name in (config.questions, config.videos)), None, None
         )
     if config.features_dir:
         folder = pathlib.Path(config.features_dir)
         model = extraction.read_manifest(folder)["extracted_with"]
-        return Sources(find_or_build(config.questions, config.data_dir), None, folder, model)
+        return Sources(find_or_build(config.questions, config), None, folder, model)
     found = open_model(config.features_of)  # before anything that takes minutes
-    asked = find_or_build(config.questions, config.data_dir)
+    asked = find_or_build(config.questions, config)
     folder = extraction.default_folder(config.data_dir, found.name, config.videos)
     name, _, base = config.videos.partition("/")
     data = DataConfig(name=name, config=base, data_dir=config.data_dir)
@@ -82,17 +82,14 @@ def prepare(config: VQAConfig) -> Sources:
     return Sources(asked, None, folder, found.name)
 
 
-def find_or_build(name: str, data_dir: str) -> pathlib.Path:
-    """The folder of a data set NAME/CONFIG, built first where it is simulated and missing.
+def find_or_build(name: str, config: VQAConfig) -> pathlib.Path:
+    """The folder of a data set NAME/CONFIG; the splits that are needed are built first if simulated and missing.
 
     Raises:
-        FileNotFoundError, ValueError: it is missing and needs raw files, or there is no such data set.
+        FileNotFoundError, ValueError: they are missing and need raw files, or there is no such data set.
     """
-    name, _, config = name.partition("/")
-    if build.is_built(name, config, data_dir):
-        build.verify(name, config, data_dir)
-        return build.dataset_path(name, config, data_dir)
-    return build.build(name, config, data_dir).path
+    name, _, base = name.partition("/")
+    return build.build(name, base, config.data_dir, splits=splits_of(config)).path
 
 
 def open_model(name: str) -> Trained:

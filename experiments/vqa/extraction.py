@@ -30,7 +30,7 @@ from experiments.runs.trained import Trained
 from oddn_jax import VideoModel, compiler_options
 from oddn_jax.models import model_name
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "features.json"
 SHARD_SIZE = 64  # videos; 5 MB of CLEVRER's, and what a killed extraction loses at most
 
@@ -59,20 +59,22 @@ def extract(
     Source: paper, section 4.3; the gap is our choice, the paper does not tell it.
 
     Args:
-        splits: None takes all that the data set has.
+        splits: None takes all that the data set has or, where it is simulated, can have.
         limit: only the first so many videos of each split.
         shard_size: videos of a file; None takes that of the folder, or `SHARD_SIZE`.
 
     Raises:
         FileNotFoundError, ValueError: the data set is missing or does not suit, or the folder holds other features.
     """
-    dataset_dir = datasets.find(data, found.model.config)
-    summary = dataset_summary(dataset_dir)
+    splits = splits or datasets.available_splits(data)
+    dataset_dir = datasets.find(data, found.model.config, splits)
+    summaries = {split: dataset_summary(dataset_dir, split) for split in splits}
+    summary = next(iter(summaries.values()))
     gap = clips.stored_gap(data.stride, summary.source_stride)
     if shard_size is None:
         begun = (folder / MANIFEST).exists()
         shard_size = read_manifest(folder)["identity"]["shard_size"] if begun else SHARD_SIZE
-    opened = {split: open_split(dataset_dir, split) for split in splits or summary.splits}
+    opened = {split: open_split(dataset_dir, split) for split in splits}
     numbers = {split: min(limit or math.inf, len(of_split.entries)) for split, of_split in opened.items()}
     identity = {
         "model": model_name(type(found.model)),
@@ -81,7 +83,6 @@ def extract(
         "data": f"{data.name}/{data.config}",
         "simulator": summary.card,
         "stride": data.stride,
-        "num_frames": summary.num_frames,
         "shard_size": shard_size,
     }
     _write_manifest(folder, identity, numbers, dict(found.provenance), found.name)
@@ -96,16 +97,15 @@ def extract(
     )
     say(
         f"{folder}: {sum(numbers.values()) - remaining} videos are there, {remaining} to do, "
-        f"{summary.num_frames} frames each"
+        f"{'/'.join(sorted({str(of_split.num_frames) for of_split in summaries.values()}))} frames each"
     )
     progress = Progress("extracting", remaining, "videos")
     try:
         for split, shards in todo.items():
             for path, start in shards.items():
                 places = range(start, min(start + shard_size, numbers[split]))
-                arrays = _extract_shard(
-                    look, found.params, opened[split], places, summary.num_frames, progress
-                )
+                num_frames = summaries[split].num_frames
+                arrays = _extract_shard(look, found.params, opened[split], places, num_frames, progress)
                 _write_shard(path, arrays, digest)
     finally:
         progress.close()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ import oddn_jax
 from data_pipelines import build
 from experiments import command_line, evaluate
 from experiments.evaluation import paper, protocol
-from experiments.runs import checkpoints, run_folder, trained
+from experiments.runs import checkpoints, mean_frame, run_folder, trained
 from tests.experiments.tiny import DATA_NAME, get_config
 
 
@@ -28,6 +29,7 @@ def workdir(data_dir, tmp_path_factory):
     params = jax.tree.map(lambda x: random.uniform(-0.3, 0.3, x.shape).astype(x.dtype), shapes)
     with checkpoints.open_manager(workdir, 1) as manager:
         checkpoints.save(manager, 0, params, {"step": np.zeros((), np.int32)}, run_folder.fingerprint(config))
+    mean_frame.keep(workdir, build.dataset_path("simulated_clevrer", DATA_NAME, data_dir))
     return workdir
 
 
@@ -62,15 +64,30 @@ def test_a_run_again_and_its_export_have_the_same_scores(workdir, run_program, t
 
     exported = tmp_path / "model.safetensors"
     opened = trained.open_trained(str(workdir))
-    oddn_jax.save(exported, opened.model.config, opened.params, provenance=opened.provenance)
+    provenance = trained.portable_provenance(opened)
+    oddn_jax.save(exported, opened.model.config, opened.params, provenance=provenance)
     capsys.readouterr()
     assert run_evaluate(f"--export={exported}", "--batch_size=3", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert json.loads((tmp_path / "model.metrics.json").read_text()) == printed
-    again = tmp_path / "again.json"
-    assert run_evaluate(f"--run={workdir}", "--batch_size=3", f"--output={again}") == 0
+    assert "mean_frame" not in printed["trained"]  # a picture is no fact to publish
+    # Where nothing is built: only what is scored is simulated, and the numbers are the same.
+    again, fresh = tmp_path / "again.json", tmp_path / "fresh"
+    arguments = (f"--run={workdir}", "--batch_size=3", f"--output={again}", f"--data_dir={fresh}")
+    assert run_evaluate(*arguments) == 0
     assert printed["metrics"] == json.loads(again.read_text())["metrics"] == scores
     assert {name: printed[name] for name in expected} == expected
+    assert build.built_splits(build.dataset_path("simulated_clevrer", DATA_NAME, fresh)) == ("validation",)
+
+
+def test_a_model_without_the_mean_training_frame_says_so(workdir, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+    (run / mean_frame.FILENAME).unlink()
+    assert run_evaluate(f"--run={run}", "--batch_size=3") == 0
+    assert f"the mean training frame is left out: {run} does not hold it" in capsys.readouterr().out
+    scores = json.loads((run / "metrics.json").read_text())["metrics"]
+    assert "predicted_mse" in scores and not [name for name in scores if "mean_frame" in name]
 
 
 def test_shorter_clips_hold_fewer_predicted_frames(workdir, tmp_path, capsys):

@@ -9,6 +9,7 @@ from data_pipelines import build, loaders
 from data_pipelines.datasets import open_split
 from experiments.evaluation import scoring
 from experiments.evaluation.scoring import Clips
+from experiments.runs import mean_frame
 from oddn_jax import Seen
 from tests.experiments.tiny import DATA_NAME
 
@@ -41,9 +42,8 @@ def knowing_look(segmentation, dynamics=None):
     return look
 
 
-def evaluate(look, clips, batch_size=3, background=None):
-    background = np.full((16, 16, 3), 0.5, np.float32) if background is None else background
-    return scoring.evaluate(look, {}, clips, background, num_observed=NUM_OBSERVED, batch_size=batch_size)
+def evaluate(look, clips, batch_size=3, mean=None):
+    return scoring.evaluate(look, {}, clips, mean, num_observed=NUM_OBSERVED, batch_size=batch_size)
 
 
 def test_the_compiler_gets_its_options(clips):
@@ -52,7 +52,7 @@ def test_the_compiler_gets_its_options(clips):
             lambda params, video, example_id: Seen(reconstruction=video),
             {},
             clips,
-            np.zeros((16, 16, 3), np.float32),
+            None,
             num_observed=NUM_OBSERVED,
             batch_size=3,
             compiler_options={"no_such_option": "1"},
@@ -91,12 +91,13 @@ def test_shuffled_masks_score_about_nothing(clips, truth):
 
 
 def test_references_and_standard_errors_by_hand(clips, truth):
-    background = scoring.mean_frame(clips.dataset_dir)
+    mean = mean_frame.compute(clips.dataset_dir)
     videos = np.stack([record["video"] for record in open_split(clips.dataset_dir, "train").records])
-    np.testing.assert_allclose(background, videos.mean((0, 1)) / 255, atol=1e-6)
+    np.testing.assert_array_equal(mean, np.rint(videos.mean((0, 1))))
 
-    scores = evaluate(knowing_look(truth["segmentation"]), clips, background=background)
-    video = truth["video"].astype(np.float64)
+    scores = evaluate(knowing_look(truth["segmentation"]), clips, mean=mean)
+    assert not [name for name in evaluate(knowing_look(truth["segmentation"]), clips) if "mean_frame" in name]
+    video, background = truth["video"].astype(np.float64), mean / 255
     for name, guess in (("copy_last_mse", video[:, 1:2]), ("mean_frame_mse", background)):
         errors = ((guess - video[:, 2:]) ** 2).mean((-3, -2, -1))
         np.testing.assert_allclose(scores[name]["mean"], errors.mean(0), rtol=1e-5)

@@ -5,14 +5,16 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import oddn_jax
 from experiments import command_line, export_params
-from experiments.runs import checkpoints, run_folder
+from experiments.runs import checkpoints, mean_frame, run_folder, trained
 from oddn_jax.baselines import IODINE
 from tests.experiments.tiny import get_config
 
 STEPS = (0, 3)
+MEAN_FRAME = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,7 @@ def workdir(params, tmp_path):
         for step in STEPS:
             state = {"step": np.array(step, np.int32)}
             checkpoints.save(manager, step, params[step], state, run_folder.fingerprint(config))
+    Image.fromarray(MEAN_FRAME).save(workdir / mean_frame.FILENAME)
     return workdir
 
 
@@ -72,6 +75,7 @@ def test_a_run_becomes_files_that_say_where_they_come_from(workdir, params, run_
     for name in ("commit", "devices", "packages"):
         assert provenance[name] == versions[name]
     assert provenance["packages"]["jax"] == jax.__version__ and "metrics" not in provenance
+    np.testing.assert_array_equal(trained.open_trained(export=str(exported)).mean_frame, MEAN_FRAME)
     (stage,) = provenance["stages"]
     assert stage["steps"] == 3 and stage["options"]["seed"] == 7 and "workdir" not in stage["options"]
 
@@ -118,8 +122,16 @@ def test_iodine_stays_iodine(run_export, tmp_path):
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), method="initialize_parameters"))["params"]
     params = jax.tree.map(lambda leaf: np.ones(leaf.shape, "f4"), shapes)
     oddn_jax.save(tmp_path / "iodine.safetensors", config, params, model=IODINE, provenance={"step": 1})
-    code, _, _ = run_export(f"--export={tmp_path}/iodine.safetensors", f"--output={tmp_path}/x.safetensors")
+    code, _, said = run_export(
+        f"--export={tmp_path}/iodine.safetensors", f"--output={tmp_path}/x.safetensors"
+    )
     assert code == 0 and oddn_jax.load(tmp_path / "x.safetensors")[0] == model
+    assert said == f"exported without the mean training frame: {tmp_path}/iodine.safetensors has none\n"
+
+
+@pytest.mark.parametrize("foreign", [7, "no base 64", "bm8gcGljdHVyZQ==", None])
+def test_other_programs_may_mean_something_else_by_that_name(foreign):
+    assert mean_frame.of_text(foreign) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipelines.datasets import open_split
+from data_pipelines.datasets import VERSION, open_split
 from experiments.runs import trained
 from experiments.vqa import extraction, features
 from oddn_jax import ODDN
@@ -48,7 +48,7 @@ def test_features_are_what_the_model_sees(found, folder, data_dir):
     assert arrays["dynamics"].shape == (5, 10, config.num_slots, config.dynamics_size)
     np.testing.assert_array_equal(arrays["scene_index"], range(5))
     assert not arrays["dynamics"][:, 0].any() and arrays["dynamics"][:, 1:].any((-2, -1)).all()
-    record = open_split(data_dir / "simulated_clevrer" / DATA_NAME / "1.0.0", "train").records[3]
+    record = open_split(data_dir / "simulated_clevrer" / DATA_NAME / VERSION, "train").records[3]
     key = jax.random.fold_in(jax.random.key(0), 3)
     seen = jax.jit(found.model.look)(found.params, record["video"][None] / np.float32(255), key[None])
     np.testing.assert_allclose(arrays["latents"][3], seen.latents[0], atol=1e-5)
@@ -64,7 +64,7 @@ def test_features_are_what_the_model_sees(found, folder, data_dir):
 
 def test_dynamics_span_the_gap(found, data_dir):
     """Frames a gap apart make a clip of their own: frame n is seen with frame n - 3 before it."""
-    video = open_split(data_dir / "simulated_clevrer" / DATA_NAME / "1.0.0", "train").records[0]["video"][:9]
+    video = open_split(data_dir / "simulated_clevrer" / DATA_NAME / VERSION, "train").records[0]["video"][:9]
     arrays = extraction.make_look(found.model, 3)(found.params, video, 7)
     assert not arrays["dynamics"][:3].any() and arrays["dynamics"][3:].any((-2, -1)).all()
     distilled = found.model.apply(
