@@ -1,7 +1,7 @@
 """What the simulated data sets of videos have in common: options that are checked, and one task for each video."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines import simulator
 from data_pipelines.builders.records import option_values
-from data_pipelines.builders.videos import VideoBuilder, VideoTask
+from data_pipelines.builders.videos import Tasks, VideoBuilder, VideoTask
 from data_pipelines.samples import Render, rendered_sample
 
 POSITIVE = ("height", "width", "stride", "supersampling")  # and num_SPLIT
@@ -68,7 +68,7 @@ class SimulatedVideoBuilder(VideoBuilder, skip_registration=True):
     MANUAL_DOWNLOAD_INSTRUCTIONS = None
     render: ClassVar[Render]
 
-    def _tasks(self, raw_dir: Path | None) -> dict[str, Sequence[VideoTask]]:
+    def _tasks(self, raw_dir: Path | None) -> Tasks:
         config = self.builder_config
         options = {
             "height": config.height,

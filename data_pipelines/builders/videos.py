@@ -23,12 +23,15 @@ class VideoTask(NamedTuple):
     sources: tuple[Path, ...] = ()  # raw files
 
 
+Tasks = dict[str, Sequence[VideoTask]]  # by split, in order
+
+
 class VideoBuilder(RecordBuilder, skip_registration=True):
     """A TFDS builder of videos. Its configs have `height`, `width` and `source_stride`."""
 
     @abc.abstractmethod
-    def _tasks(self, raw_dir: Path | None) -> dict[str, Sequence[VideoTask]]:
-        """What makes each video of each split, in order."""
+    def _tasks(self, raw_dir: Path | None) -> Tasks:
+        """What makes each video of each split."""
 
     def _plan(self, raw_dir: Path | None, splits: Collection[str] | None) -> Plan:
         return {split: list(_parts(split, tasks)) for split, tasks in self._tasks(raw_dir).items()}

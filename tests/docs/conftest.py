@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 import data_pipelines.builders
-from data_pipelines import build
+from data_pipelines import configs
 from tests.docs import pages
 
 
@@ -25,5 +25,5 @@ def own_files(tmp_path, monkeypatch) -> pathlib.Path:
         data_pipelines.builders, "__path__", [*data_pipelines.builders.__path__, str(own_builders)]
     )
     own = tuple(folder.name for folder in own_builders.iterdir())
-    monkeypatch.setattr(build, "DATASETS", build.DATASETS + own)
+    monkeypatch.setattr(configs, "DATASETS", configs.DATASETS + own)
     return tmp_path

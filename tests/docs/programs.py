@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
-from data_pipelines import build
+from data_pipelines import build, configs
 from data_pipelines.simulator.__main__ import _parser as simulator_parser
 from experiments import command_line
 from experiments.config import TrainConfig, check
@@ -122,7 +122,7 @@ def _parse_other(program: str, arguments: list[str]) -> None:
 def options() -> set[str]:
     """Every option of every program, as "--name"."""
     texts = [simulator_parser().format_help()]
-    for name in build.DATASETS:
+    for name in configs.DATASETS:
         texts.append(_help(build._parse, [name, "--help"]))
     for command in ("clevrer", "questions", "towers"):
         texts.append(_help(simulator_parser().parse_args, [command, "--help"]))

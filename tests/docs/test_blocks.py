@@ -59,7 +59,7 @@ def test_a_data_set_of_ones_own_builds(own_files):
     # In a clone, as the page says: the file, an __init__.py, and the name among the others.
     shutil.copytree(pages.ROOT / "data_pipelines", own_files / "data_pipelines", dirs_exist_ok=True)
     (own_files / "data_pipelines/builders/my_videos/__init__.py").touch()
-    names = own_files / "data_pipelines/build.py"
+    names = own_files / "data_pipelines/configs.py"
     names.write_text(names.read_text().replace("DATASETS = (", 'DATASETS = ("my_videos",'))
     command = [
         sys.executable,

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines.builders.block_towers.raw import choose_test_videos, find_table, find_towers, read_sample
 from data_pipelines.builders.records import option
-from data_pipelines.builders.videos import VideoBuilder, VideoTask
+from data_pipelines.builders.videos import Tasks, VideoBuilder, VideoTask
 from data_pipelines.datasets import read_card
 from data_pipelines.features import tower_features
 
@@ -52,7 +52,7 @@ class Builder(VideoBuilder):
             disable_shuffling=True,
         )
 
-    def _tasks(self, raw_dir: Path | None) -> dict[str, list[VideoTask]]:
+    def _tasks(self, raw_dir: Path | None) -> Tasks:
         config = self.builder_config
         towers, table = find_towers(raw_dir), find_table(raw_dir)
         usable = [raw.index for raw in towers if not any(problem.skipped for problem in raw.problems)]
@@ -60,7 +60,7 @@ class Builder(VideoBuilder):
             usable = usable[: config.limit]
             towers = [raw for raw in towers if raw.index in usable]
         test = choose_test_videos(usable, config.split_seed)
-        tasks = {"train": [], "test": []}
+        tasks: dict[str, list[VideoTask]] = {"train": [], "test": []}
         for raw in towers:
             split = "test" if raw.index in test else "train"
             make = functools.partial(read_sample, raw, config.height, config.width, config.stride)

@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data_pipelines.builders.clevrer.raw import find_videos, read_sample
 from data_pipelines.builders.records import option
-from data_pipelines.builders.videos import VideoBuilder, VideoTask
+from data_pipelines.builders.videos import Tasks, VideoBuilder, VideoTask
 from data_pipelines.datasets import read_card
 from data_pipelines.features import video_features
 
@@ -49,7 +48,7 @@ class Builder(VideoBuilder):
             disable_shuffling=True,
         )
 
-    def _tasks(self, raw_dir: Path | None) -> dict[str, Sequence[VideoTask]]:
+    def _tasks(self, raw_dir: Path | None) -> Tasks:
         config = self.builder_config
         return {
             split: [
