@@ -306,7 +306,9 @@ def test_damaged_and_foreign_strips_give_one_line(tmp_path):
 )
 def test_unusable_folders_give_one_line_and_exit_code_2(tmp_path, capsys, table, said):
     for index in (1, 2):
-        write_strip(tmp_path / f"img_concat_{index}.png", make_frames(index, 1, 2)[0])
+        pictures, numbers = make_frames(index, 1, 2)
+        write_strip(tmp_path / f"img_concat_{index}.png", pictures)
+        write_strip(tmp_path / f"mask_order_{index}.png", numbers)
     if table is not None:
         (tmp_path / "real.txt").write_text(table)
     arguments = [
