@@ -19,11 +19,11 @@ def size(rle: dict) -> tuple[int, int]:
     Raises:
         ValueError: they are none.
     """
-    height, width = rle["size"]
-    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in (height, width))
-    if not whole or min(height, width) < 1 or height * width > MAX_PIXELS:
-        raise ValueError(f"the size of a mask is {height!r:.20} x {width!r:.20}")
-    return height, width
+    sides = rle["size"]
+    whole = isinstance(sides, list | tuple) and [type(side) for side in sides] == [int, int]
+    if not whole or min(sides) < 1 or sides[0] * sides[1] > MAX_PIXELS:
+        raise ValueError(f"the size of a mask is {sides!r:.60}, not its height and width")
+    return sides[0], sides[1]
 
 
 def encode(mask: np.ndarray) -> dict:

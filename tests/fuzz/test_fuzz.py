@@ -7,6 +7,8 @@ from tests.fuzz.fuzzing import check
 TARGETS = [
     "tests.fuzz.clevrer:ANNOTATION",
     "tests.fuzz.clevrer:PROPOSAL",
+    "tests.fuzz.clevrer:MASK",
+    "tests.fuzz.clevrer:QUESTIONS",
 ]
 
 
