@@ -28,8 +28,8 @@ import pathlib
 
 import numpy as np
 
+from data_pipelines.video import Footage, is_video_file, read_footage
 from experiments import command_line
-from experiments.pictures.footage import Footage, is_video_file, read_footage
 from experiments.pictures.forecast import draw, understand, write_arrays
 from experiments.runs.logs import say
 from experiments.runs.trained import BUNDLED, Trained, add_import_argument, open_trained

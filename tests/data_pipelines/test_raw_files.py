@@ -46,7 +46,11 @@ def test_each_data_set_is_found_behind_links(tmp_path):
     assert video.proposal.name == "proposal_00003.json" and video.problems == ()
     assert find_table(raw).parts[-2:] == ("towers", "real.txt")
     (tower,) = find_towers(raw)
-    assert (tower.pictures.name, tower.masks.name, tower.problems) == ("img_concat_1.png", "mask_order_1.png", ())
+    assert (tower.pictures.name, tower.masks.name, tower.problems) == (
+        "img_concat_1.png",
+        "mask_order_1.png",
+        (),
+    )
     assert find_question_files(raw)["validation"].name == "val.json"
 
 

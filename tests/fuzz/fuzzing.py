@@ -92,7 +92,9 @@ def main() -> None:
         number = options.seed if options.seed is not None else random.randrange(2**32)
         inputs, end = 0, time.monotonic() + (options.seconds or 0)
         while not inputs or time.monotonic() < end:
-            _round(target, seeds, pathlib.Path(folder, "damaged"), None if options.seconds is None else number)
+            _round(
+                target, seeds, pathlib.Path(folder, "damaged"), None if options.seconds is None else number
+            )
             inputs, number = inputs + ROUND, number + 1
     print(f"{options.target}: {inputs} inputs")
 

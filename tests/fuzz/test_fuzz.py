@@ -9,6 +9,8 @@ TARGETS = [
     "tests.fuzz.clevrer:PROPOSAL",
     "tests.fuzz.clevrer:MASK",
     "tests.fuzz.clevrer:QUESTIONS",
+    "tests.fuzz.footage:VIDEO",
+    "tests.fuzz.footage:IMAGE",
 ]
 
 

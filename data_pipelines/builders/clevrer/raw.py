@@ -79,7 +79,9 @@ def _within(files: dict[int, Path], indices: range) -> dict[int, Path]:
 def _raw_videos(split: str, files: dict[str, dict[int, Path]]) -> list[RawVideo]:
     videos, of_all = [], []
     if not files["annotation"] and split != "test":
-        of_all.append(Problem("annotation_*.json", f"{split} has none: no objects, positions, collisions", False))
+        of_all.append(
+            Problem("annotation_*.json", f"{split} has none: no objects, positions, collisions", False)
+        )
     if not files["proposal"]:
         of_all.append(Problem("proposal_*.json", f"{split} has none: no video has masks", False))
     for index in sorted(files["video"].keys() | files["annotation"].keys()):
