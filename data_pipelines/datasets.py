@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_pipelines.home import expand_home
+
 VERSION = "2.0.0"  # of the form in which data sets are stored
 CARD_FILENAME = "simulator.json"  # what the simulator was told; real data have none
 _INDEX = ".index.json"
@@ -42,8 +44,12 @@ class Split(NamedTuple):
 
 
 def dataset_path(name: str, config: str, data_dir: str | Path) -> Path:
-    """The folder of a data set, built or not."""
-    return Path(data_dir) / name / config / VERSION
+    """The folder of a data set, built or not; `data_dir` may begin with `~`.
+
+    Raises:
+        ValueError: there is no such home folder.
+    """
+    return Path(expand_home(str(data_dir))) / name / config / VERSION
 
 
 def index_path(dataset_dir: Path, split: str) -> Path:
@@ -152,7 +158,7 @@ def open_records(dataset_dir: str | Path, split: str) -> Sequence[dict[str, Any]
     """The records of a split that is there, for random access."""
     import tensorflow_datasets as tfds  # half a second, and the paths above do not need it
 
-    return tfds.builder_from_directory(str(dataset_dir)).as_data_source(split)
+    return tfds.builder_from_directory(str(Path(dataset_dir).absolute())).as_data_source(split)
 
 
 def open_split(dataset_dir: str | Path, split: str) -> Split:

@@ -156,7 +156,8 @@ def evaluate(
             progress.advance()
     if with_strangers:
         say(
-            f"{with_strangers} of {len(rows)} clips show things that are not annotated: they count as objects of their own"
+            f"{with_strangers} of {len(rows)} clips show things that are not annotated: they count as objects of their "
+            "own"
         )
     # Without ground truth a model with slots has scores of no clips; one without slots has no such scores.
     masks = MASK_METRICS if has_slots else ()
