@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_pipelines import build, loaders
+from data_pipelines.datasets import built_splits
 from data_pipelines.home import expand_arguments, expand_home
 
 SMALL = ["--num_train=1", "--num_validation=1", "--jobs=1"]
@@ -62,7 +63,7 @@ def test_data_are_read_from_where_they_were_built(home, written, capsys):
     assert Path("~").exists() == (written != "~/data")
     config = build.make_config("simulated_clevrer", num_train=1, num_validation=1, height=8, width=8)
     path = build.dataset_path("simulated_clevrer", config.name, written)
-    assert build.is_built("simulated_clevrer", config.name, written)
+    assert built_splits(path) == ("train", "validation")
     options = dict(num_frames=2, stride=4, batch_size=1)
     (batch,) = loaders.evaluation_batches(path, "validation", **options)
     assert batch["video"].shape == (1, 2, 8, 8, 3)
