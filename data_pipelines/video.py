@@ -85,6 +85,10 @@ def is_video_file(path: Path) -> bool:
 def _opened(path: Path, wanted: int | None) -> Source:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        raise ValueError(
+            f"{path}: is neither a file nor a folder; what comes through a pipe is saved to a file first"
+        )
     return open_video(path, wanted) if is_video_file(path) else open_images(path, wanted)
 
 

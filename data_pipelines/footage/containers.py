@@ -9,6 +9,7 @@ panoramas, photos in tiles.
 
 import collections
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,10 +42,12 @@ def open_video(path: Path, wanted: int | None) -> Source:
         if stream.metadata.get("alpha_mode") == "1" and stream.codec_context.name in ALPHA_DECODERS:
             decoder = ALPHA_DECODERS[stream.codec_context.name]
         shown = Shown(path, stream.index, float(ratio or 1), _cropping(container, stream), decoder)
-        counts = _counts(container, stream, wanted, path)
+        passed_over, counts = _schedule(container, stream, wanted, path)
+    if passed_over:
+        notes += ("without those before the first that stands for itself",)
     if any(count != 1 for count in counts.values()):
         notes += ("shown for uneven times: some come again or not at all, so that all are evenly spaced",)
-    return Source(_pictures(shown, counts), notes)
+    return Source(_pictures(shown, passed_over, counts), notes)
 
 
 @contextlib.contextmanager
@@ -110,11 +113,18 @@ def _cropping(container, stream) -> tuple[int, int, int, int]:
     return 0, 0, 0, 0
 
 
-def _counts(container, stream, wanted: int | None, path: Path) -> dict[int, int]:
-    """How often the picture of each time comes, from the times of the packets: nothing is decoded for it."""
-    times = []
+def _schedule(container, stream, wanted: int | None, path: Path) -> tuple[int, dict[int, int]]:
+    """From the packets, of which nothing is decoded: what to pass over, and how often the picture of each time comes.
+
+    A recording may begin in the middle, with pictures that say what changed since one that is not there. They are
+    passed over up to the first that stands for itself.
+    """
+    passed_over, begun, times = 0, False, []
     with _log("ERROR") as lines:
         for packet in container.demux(stream):
+            if packet.is_keyframe and not begun:
+                begun, times = True, []
+            passed_over += not begun
             if packet.pts is not None and not packet.is_discard:
                 times.append(packet.pts)
             if wanted is not None and len(times) >= wanted + 32:  # no codec sends a picture further ahead
@@ -123,20 +133,23 @@ def _counts(container, stream, wanted: int | None, path: Path) -> dict[int, int]
         raise ValueError(f"{path}: ends before its end, cut off?")
     times.sort()
     try:
-        return dict(zip(times, even_counts([float(time * stream.time_base) for time in times])))
+        counts = even_counts([float(time * stream.time_base) for time in times])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    return passed_over if begun else 0, dict(zip(times, counts))
 
 
-def _pictures(shown: Shown, counts: dict[int, int]) -> Iterator[Picture]:
+def _pictures(shown: Shown, passed_over: int, counts: dict[int, int]) -> Iterator[Picture]:
     with _opened(shown.path) as container:
         stream = container.streams[shown.index]
         scaler = Scaler(shown)
-        for frame, count in _progressive(_frames(container, stream, shown, counts)):
+        for frame, count in _progressive(_frames(container, stream, shown, passed_over, counts)):
             yield from [DecodedPicture(frame, shown, scaler)] * count
 
 
-def _frames(container, stream, shown: Shown, counts: dict[int, int]) -> Iterator[tuple[Any, int]]:
+def _frames(
+    container, stream, shown: Shown, passed_over: int, counts: dict[int, int]
+) -> Iterator[tuple[Any, int]]:
     """Decoded frames, and how often each comes."""
     import av
 
@@ -150,8 +163,16 @@ def _frames(container, stream, shown: Shown, counts: dict[int, int]) -> Iterator
     context.flags |= av.codec.context.Flags.unaligned
     if stream.width * stream.height >= LARGE:
         context.thread_type = "AUTO"  # smaller ones are read by several processes
-    for packet in container.demux(stream):
-        for frame in context.decode(packet if packet.size else None):
+    begun = not passed_over
+    for packet in itertools.islice(container.demux(stream), passed_over, None):
+        try:
+            decoded = context.decode(packet if packet.size else None)
+        except av.error.InvalidDataError:
+            if begun:
+                raise
+            continue  # shown before the first, but stored behind it: needs what is not there
+        for frame in decoded:
+            begun = True
             if frame.is_corrupt:
                 raise ValueError(f"{shown.path}: cannot be decoded, damaged or cut off?")
             yield frame, counts.get(frame.pts, 1)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.footage.pictures import centre
+from data_pipelines.footage.pictures import centre, shown_size
 
 # Without these flags swscale rounds differently from one processor family to the next.
 SCALING = "flags=area+accurate_rnd+full_chroma_int+bitexact"
@@ -38,8 +38,7 @@ class DecodedPicture:
         stored = frame.width - left - right, frame.height - top - bottom
         if min(stored) < 1:
             raise ValueError(f"{shown.path}: cuts off more than its pictures have")
-        # Pixels that are no squares are shown wider or higher, never narrower.
-        size = round(stored[0] * max(shown.pixel_aspect, 1)), round(stored[1] / min(shown.pixel_aspect, 1))
+        size = shown_size(*stored, shown.pixel_aspect)
         self.size = size[::-1] if self._turn[0] else size
 
     def resized(self, height: int, width: int, aspect: float | None) -> np.ndarray:

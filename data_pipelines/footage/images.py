@@ -1,8 +1,8 @@
 """Images, animations and folders of images, as Pillow reads them and as they say that they are to be shown.
 
-What is honoured: orientation and mirroring (EXIF), colour profiles and CMYK, 16 bits, palettes, transparency (white
-shows through), and the times of animations. Of files with further pictures that are no animation, a camera's preview
-or gain map, the first is the picture.
+What is honoured: orientation and mirroring (EXIF), shape of pixels, colour profiles and CMYK, 16 bits, palettes,
+transparency (white shows through), and the times of animations. Of files with further pictures that are no animation, a
+camera's preview or gain map, the first is the picture.
 """
 
 import io
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from data_pipelines.footage.pictures import Picture, Source, centre
+from data_pipelines.footage.pictures import Picture, Source, centre, shown_size
 from data_pipelines.footage.timing import even_counts
 
 SUFFIXES = frozenset(
@@ -35,6 +35,8 @@ ERRORS = (
 )
 SHORTEST, INSTEAD = 20, 100  # milliseconds: what an animation shows shorter is shown so long, as in browsers
 SCREEN_GAMMA = 1 / 2.2
+SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of profiles, as Pillow's modes
+PREVIEW, BITS, ORIENTATION = 254, 258, 274  # tags of TIFF and EXIF
 
 
 def _formats() -> list[str]:
@@ -68,7 +70,8 @@ def open_images(path: Path, wanted: int | None) -> Source:
     """
     if not path.is_dir():
         return _open_file(path, wanted)
-    files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
+    # Names with a dot in front are what systems put there.
+    files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
     if not files:
         raise ValueError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")
     return Source(_folder(sorted(files, key=_natural)))
@@ -136,7 +139,7 @@ def _sequence(path: Path) -> Iterator[Image.Image]:
                 raise _unreadable(path, EOFError("no picture in it")) from None
             except ERRORS as error:
                 raise _unreadable(path, error) from None
-            reduced = image.format == "TIFF" and image.tag_v2.get(254, 0) & 1  # a preview of another page
+            reduced = image.format == "TIFF" and image.tag_v2.get(PREVIEW, 0) & 1  # a preview of another page
             if not reduced and not (hidden and position == 0):
                 yield image
             if image.format not in SEQUENCES:
@@ -148,14 +151,17 @@ class _ImagePicture:
     def __init__(self, image: Image.Image, path: Path):
         self._image, self._path = image, path
         self._pixels: np.ndarray | None = None
+        self._pixel_aspect = _pixel_aspect(image)
+        bits = image.tag_v2.get(BITS, (16,))[0] if image.format == "TIFF" else 16
+        self._largest = (1 << min(bits, 16)) - 1  # of pixels of more than 8 bits
 
     @property
     def size(self) -> tuple[int, int]:
-        return self._rgb().shape[1], self._rgb().shape[0]
+        return shown_size(*self._rgb().shape[1::-1], self._pixel_aspect)
 
     def resized(self, height: int, width: int, aspect: float | None) -> np.ndarray:
         pixels = self._rgb()
-        left, top, right, bottom = centre(self.size, aspect)
+        left, top, right, bottom = centre(pixels.shape[1::-1], aspect and aspect / self._pixel_aspect)
         rows = _area_weights(top, bottom, pixels.shape[0], height)
         columns = _area_weights(left, right, pixels.shape[1], width)
         return np.round(np.einsum("yh,hwc,xw->yxc", rows, pixels, columns, optimize=True)).astype(np.uint8)
@@ -163,19 +169,32 @@ class _ImagePicture:
     def _rgb(self) -> np.ndarray:
         if self._pixels is None:
             try:
-                self._pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(self._image)))
+                upright = ImageOps.exif_transpose(self._image)
+                if self._image.getexif().get(ORIENTATION, 1) >= 5:  # rows become columns
+                    self._pixel_aspect = 1 / self._pixel_aspect
+                self._pixels = np.asarray(_to_rgb(upright, self._largest))
             except (*ERRORS, ImageCms.PyCMSError) as error:
                 raise _unreadable(self._path, error) from None
         return self._pixels
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """An image as 8-bit RGB in the colours of a usual screen, in front of white."""
+def _pixel_aspect(image: Image.Image) -> float:
+    """Width of a pixel over its height: by its dots an inch, or as a ratio alone."""
+    ratio = image.info.get("aspect")  # of a PNG: dots to the right, dots down, of a unit that is not said
+    if image.info.get("jfif_unit") == 0:
+        ratio = image.info["jfif_density"][::-1]  # which JPEG defines as the ratio itself
+    across, down = (float(dots) for dots in ratio or image.info.get("dpi") or (1, 1))
+    shape = down / across if across > 0 and down > 0 else 1.0
+    return shape if 0.01 < shape < 100 else 1.0  # others are no shapes of pixels
+
+
+def _to_rgb(image: Image.Image, largest: int) -> Image.Image:
+    """An image, of pixels up to 255 or `largest`, as 8-bit RGB in the colours of a usual screen, in front of white."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"values {values.min()} to {values.max()} are not 16-bit")
-        levels = np.round(values / 257).astype(np.uint8)
+        if values.min() < 0 or values.max() > largest:
+            raise ValueError(f"values {values.min()} to {values.max()} are not {largest.bit_length()}-bit")
+        levels = np.round(values * 255 / largest).astype(np.uint8)
         levels[values == image.info.get("transparency", -1)] = 255
         return _usual_colors(Image.fromarray(levels), image.info).convert("RGB")
     if image.mode == "F":
@@ -193,6 +212,11 @@ def _usual_colors(image: Image.Image, info: dict) -> Image.Image:
     """An image of mode L, RGB or CMYK as sRGB, by what its file says of its colours."""
     if profile := info.get("icc_profile"):
         source, screen = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        space = source.profile.xcolor_space.strip()
+        if space == "RGB" and image.mode == "L":
+            image = image.convert("RGB")  # gray is equal parts of the profile's colours
+        if SPACES.get(space) != image.mode:
+            raise ValueError(f"its colour profile is of {space}, its pixels are {image.mode}")
         return ImageCms.profileToProfile(image, source, screen, outputMode="RGB")
     gamma = info.get("gamma", SCREEN_GAMMA)  # of a PNG
     if "srgb" in info or gamma <= 0 or abs(gamma / SCREEN_GAMMA - 1) < 0.05:

@@ -31,6 +31,11 @@ class Source(NamedTuple):
     notes: tuple[str, ...] = ()  # what was not as simple as that
 
 
+def shown_size(width: int, height: int, pixel_aspect: float) -> tuple[int, int]:
+    """Width and height in square pixels: pixels that are none are shown wider or higher, never narrower."""
+    return round(width * max(pixel_aspect, 1)), round(height / min(pixel_aspect, 1))
+
+
 def centre(size: tuple[int, int], aspect: float | None) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of the largest centred part with a ratio of width to height; None takes the whole."""
     width, height = size

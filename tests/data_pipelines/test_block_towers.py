@@ -406,3 +406,10 @@ def test_the_same_features_as_clevrer_and_two_more(built, tmp_path):
     assert json.dumps(towers["objects"].to_json(), sort_keys=True) == json.dumps(
         clevrer["objects"].to_json(), sort_keys=True
     )
+
+
+def test_a_strip_of_impossible_size_is_one_bad_item(tmp_path, monkeypatch):
+    write_strip(tmp_path / "img_concat_1.png", make_frames(1, 1, 2)[0])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # twice as many are refused by Pillow
+    with pytest.raises(ValueError, match=r"img_concat_1\.png: .*exceeds limit"):
+        read_pictures(tmp_path / "img_concat_1.png")

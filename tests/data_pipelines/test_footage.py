@@ -1,5 +1,6 @@
 """Anyone's pictures: odd sizes and formats are read as documented, or refused in one line."""
 
+import os
 import struct
 
 import av
@@ -324,3 +325,68 @@ def test_videos_of_data_sets_are_the_same_bytes_as_ever(tmp_path):
                 graph.push(frame)
                 expected.append(graph.pull().to_ndarray())
         np.testing.assert_array_equal(read_video(path, 64, width, crop), expected)
+
+
+def test_shapes_of_pixels_of_images(tmp_path):
+    """Twice as wide as high, said in each way that there is: the centre square is the middle half of the columns."""
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:, 4:12] = 200
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "a.png", dpi=(72, 144))
+    image.save(tmp_path / "a.tif", dpi=(100, 200))
+    image.save(tmp_path / "a.jpg", dpi=(150, 300), quality=100)
+    image.save(tmp_path / "b.jpg", quality=100)
+    ratio = bytearray((tmp_path / "b.jpg").read_bytes())
+    at = ratio.index(b"JFIF\0") + 7  # after the version: unit, and how much to the right and down
+    ratio[at : at + 5] = struct.pack(">BHH", 0, 2, 1)
+    (tmp_path / "c.jpg").write_bytes(ratio)
+    exif = Image.Exif()
+    exif[274] = 6
+    image.rotate(90).save(tmp_path / "turned.jpg", dpi=(300, 150), quality=100, exif=exif)
+    for name in ("a.png", "a.tif", "a.jpg", "c.jpg", "turned.jpg"):
+        footage = read_footage(tmp_path / name, 4, 4)
+        assert "of 32x16 pixels, the centre of 16x16 taken" in footage.account, name
+        assert footage.video.min() > 180, name
+    assert read_footage(tmp_path / "b.jpg", 4, 4).video.min() < 60
+
+
+def test_twelve_bits_are_all_there_is(tmp_path):
+    """A TIFF says how many bits it has; the largest of twelve is white, not a sixteenth of it."""
+    tags = {256: 2, 257: 1, 258: 12, 259: 1, 262: 1, 273: 122, 277: 1, 278: 1, 279: 3}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    packed = bytes([0xFF, 0xF0, 0x00])  # 4095 and 0
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    (tmp_path / "a.tif").write_bytes(data.ljust(122, b"\0") + packed)
+    np.testing.assert_array_equal(read_footage(tmp_path / "a.tif", 1, 2).video[0, 0, :, 0], [255, 0])
+
+
+def test_profiles_of_gray_and_of_another_kind(tmp_path):
+    gray = Image.new("L", (8, 8), 120)
+    gray.save(tmp_path / "rgb.png", icc_profile=profile(*SRGB))
+    assert np.abs(read_footage(tmp_path / "rgb.png", 4, 4).video.astype(int) - 120).max() <= 5
+    Image.new("RGB", (8, 8)).save(tmp_path / "gray.png", icc_profile=profile(*SRGB, space=b"GRAY"))
+    refused(tmp_path / "gray.png", "colour profile")
+
+
+def test_what_systems_put_into_folders_is_no_frame(tmp_path):
+    folder = write_images(tmp_path / "folder", gray_frames(3))
+    (folder / "._0.png").write_bytes(b"\0\5\x16\7 of another system")
+    (folder / ".hidden.png").touch()
+    assert len(read_footage(folder, 4, 4).video) == 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "gif"])
+def test_an_animation_that_ends_early_is_refused(tmp_path, suffix):
+    frames = [
+        Image.fromarray(np.random.default_rng(n).integers(0, 256, (40, 40, 3), np.uint8)) for n in range(6)
+    ]
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], duration=50)
+    whole = (tmp_path / f"a.{suffix}").read_bytes()
+    for share in (0.4, 0.7, 0.95):
+        (tmp_path / f"cut.{suffix}").write_bytes(whole[: int(share * len(whole))])
+        refused(tmp_path / f"cut.{suffix}", "cannot be read as an image")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    refused(tmp_path / "pipe.mp4", "neither a file nor a folder")

@@ -344,3 +344,23 @@ def test_a_title_in_another_encoding_is_no_error(tmp_path):
         container.mux(stream.encode())
     path.write_bytes(path.read_bytes().replace(b"Umlaute", b"Umla\xfcte"))
     assert corners(read_video(path, 16, 16, False)) == "rgbw"
+
+
+def test_a_recording_that_begins_in_the_middle_begins_with_its_first_whole_picture(tmp_path):
+    """A transport stream cut in front, in the pictures that say what changed since the first; as FFmpeg's program."""
+    frames = np.uint8(8 * np.arange(30))[:, None, None, None] * np.ones((1, 64, 64, 3), np.uint8)
+    path = write(tmp_path / "a.ts", frames, g="12", bf="2")
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        keys = [
+            packet.pos for packet in container.demux(video=0) if packet.is_keyframe and packet.pos is not None
+        ]
+    assert len(keys) >= 2
+    (tmp_path / "b.ts").write_bytes(data[188 * (keys[1] // 376) :])  # half way to the second
+    read = read_video(tmp_path / "b.ts", 16, 16, True)
+    np.testing.assert_allclose(read[:, 8, 8, 0], 8 * np.arange(12, 30), atol=4)
+    assert (
+        "without those before the first that stands for itself"
+        in read_footage(tmp_path / "b.ts", 16, 16).account
+    )
+    same_as_ffmpeg(tmp_path / "b.ts", read)

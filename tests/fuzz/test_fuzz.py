@@ -11,6 +11,8 @@ TARGETS = [
     "tests.fuzz.clevrer:QUESTIONS",
     "tests.fuzz.footage:VIDEO",
     "tests.fuzz.footage:IMAGE",
+    "tests.fuzz.towers:PICTURES",
+    "tests.fuzz.towers:NUMBERS",
 ]
 
 
