@@ -32,8 +32,11 @@ class DecodedPicture:
 
     def __init__(self, frame, shown: Shown, scaler: "Scaler"):
         self._frame, self._scaler = frame, scaler
-        self._turn = _turn(frame, shown.path)
-        _check_frame(frame, shown.path)
+        _check_colors(frame, shown.path)
+        self._turn = False, False, False
+        if frame.side_data:  # few have any, and looking for each kind takes time
+            _check_projection(frame, shown.path)
+            self._turn = _turn(frame, shown.path)
         left, right, top, bottom = shown.cropped
         stored = frame.width - left - right, frame.height - top - bottom
         if min(stored) < 1:
@@ -68,8 +71,7 @@ def _turn(frame, path: Path) -> tuple[bool, bool, bool]:
     raise ValueError(f"{path}: is to be shown turned by an angle; only quarter turns and mirroring can be")
 
 
-def _check_frame(frame, path: Path) -> None:
-    """Raises ValueError for what cannot be honoured."""
+def _check_colors(frame, path: Path) -> None:
     if not frame.format.is_rgb and frame.colorspace not in MATRICES and frame.colorspace not in (0, 3):
         raise ValueError(
             f"{path}: its colours are coded in a way that is not known (matrix {frame.colorspace})"
@@ -80,6 +82,9 @@ def _check_frame(frame, path: Path) -> None:
             "for example ffmpeg -i IN -vf zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable,"
             "zscale=t=bt709:m=bt709:r=tv,format=yuv420p OUT.mp4"
         )
+
+
+def _check_projection(frame, path: Path) -> None:
     stereo, sphere = (frame.side_data.get(name) for name in ("STEREO3D", "SPHERICAL"))
     if stereo is not None and 0 < int.from_bytes(bytes(stereo)[:4], sys.byteorder) < 8:
         raise ValueError(f"{path}: each picture is two, one for each eye: cut one out first")
@@ -95,15 +100,22 @@ class Scaler:
     def __init__(self, shown: Shown):
         self._shown = shown
         self._key = self._graph = None
+        self._opaque: dict[str, bool] = {}  # by the name of a format
 
     def scale(self, frame, height: int, width: int, aspect: float | None) -> np.ndarray:
-        frame = _on_white(frame)
+        frame = frame if self._is_opaque(frame.format) else _on_white(frame)
         key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
         if self._key != (*key, height, width, aspect):
             self._key = (*key, height, width, aspect)
             self._graph = filters(frame, *self._steps(frame, height, width, aspect))
         self._graph.push(frame)
         return self._graph.pull().to_ndarray()
+
+    def _is_opaque(self, form) -> bool:
+        if form.name not in self._opaque:
+            transparent = form.has_palette or any(part.is_alpha for part in form.components)
+            self._opaque[form.name] = not transparent
+        return self._opaque[form.name]
 
     def _steps(self, frame, height: int, width: int, aspect: float | None) -> list[tuple[str, str]]:
         left, right, top, bottom = self._shown.cropped
@@ -118,11 +130,9 @@ class Scaler:
 
 
 def _on_white(frame):
-    """A transparent frame in front of white; any other as it is."""
+    """A transparent frame in front of white."""
     import av
 
-    if not frame.format.has_palette and not any(part.is_alpha for part in frame.format.components):
-        return frame
     graph = filters(frame, ("scale", SCALING), ("format", "rgba"))
     graph.push(frame)
     pixels = graph.pull().to_ndarray().astype(np.uint16)

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 MEMORY = 2**30  # bytes that a file may take, above what reading the good ones took
 PROCESSOR_SECONDS = 20  # that a file may take
-ROUND = 100  # inputs between looks at the clock
+ROUND, FIXED = 100, 40  # inputs between looks at the clock, and where there is no clock
 NUMBERS = st.one_of(
     st.sampled_from([-1, 0.5, float("inf"), float("nan"), 2**31, 2**63, 2**70, -(2**70), 1e308]),
     st.integers(-300, 300),
@@ -59,51 +59,57 @@ class Unpromised(Exception):
     """A reader did what it does not promise."""
 
 
-def check(target: str, seconds: float | None = None) -> None:
-    """Runs a target, "package.module:NAME", in a process of its own: for a time, or (None) on some fixed inputs.
+def check(*targets: str, seconds: float | None = None) -> None:
+    """Runs targets, "package.module:NAME", in a process of their own: each for a time, or (None) on some fixed inputs.
 
     Raises:
         AssertionError: it did what it does not promise; the message has the smallest input found.
     """
-    command = [sys.executable, "-m", "tests.fuzz.fuzzing", target]
+    command = [sys.executable, "-m", "tests.fuzz.fuzzing", *targets]
     command += [] if seconds is None else [f"--seconds={seconds}"]
     root = pathlib.Path(__file__).parents[2]
     result = subprocess.run(command, capture_output=True, text=True, cwd=root)
     said = (result.stdout + result.stderr)[-6000:]
-    assert result.returncode == 0, f"{target} ended with {result.returncode}\n{said}"
+    assert result.returncode == 0, f"{' '.join(targets)}: ended with {result.returncode}\n{said}"
 
 
 def main() -> None:
-    """Runs one target in this process."""
+    """Runs targets in this process, one after the other."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("target")
-    parser.add_argument("--seconds", type=float, help="how long; some fixed inputs without")
+    parser.add_argument("targets", nargs="+", metavar="package.module:NAME")
+    parser.add_argument("--seconds", type=float, help="how long each; some fixed inputs without")
     parser.add_argument("--seed", type=int, help="of the first round; drawn without")
     options = parser.parse_args()
-    module, _, name = options.target.partition(":")
-    target: Target = getattr(importlib.import_module(module), name)
     warnings.simplefilter("ignore")  # of codecs about what they meet
     signal.signal(signal.SIGPROF, _too_slow)
+    for target in options.targets:
+        print(f"{target}: {_run(target, options)} inputs", flush=True)
+
+
+def _run(name: str, options: argparse.Namespace) -> int:
+    module, _, name = name.partition(":")
+    target: Target = getattr(importlib.import_module(module), name)
     with tempfile.TemporaryDirectory() as folder:
         seeds = target.write_seeds(pathlib.Path(folder))
         for path in seeds:
             target.read(path)  # else nothing but its first check is ever reached
-        _limit_memory()
+        _limit_memory(MEMORY)
         number = options.seed if options.seed is not None else random.randrange(2**32)
         inputs, end = 0, time.monotonic() + (options.seconds or 0)
         while not inputs or time.monotonic() < end:
             _round(
                 target, seeds, pathlib.Path(folder, "damaged"), None if options.seconds is None else number
             )
-            inputs, number = inputs + ROUND, number + 1
-    print(f"{options.target}: {inputs} inputs")
+            inputs, number = inputs + (FIXED if options.seconds is None else ROUND), number + 1
+    _limit_memory(None)
+    return inputs
 
 
 def _round(target: Target, seeds: list[pathlib.Path], damaged: pathlib.Path, number: int | None) -> None:
     contents = [path.read_bytes() for path in seeds]
 
     @hypothesis.settings(
-        max_examples=ROUND,
+        max_examples=FIXED if number is None else ROUND,
         derandomize=number is None,
         deadline=None,
         database=None,
@@ -180,10 +186,13 @@ def _changed(data: st.DataObject, value: Any) -> Any:
     return value
 
 
-def _limit_memory() -> None:
+def _limit_memory(more: int | None) -> None:
+    """Allows so many bytes more than there are now, or (None) all that the system does."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
     with contextlib.suppress(OSError):  # no such file elsewhere than on Linux: without a limit there
         pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+        limit = most if more is None else pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
 
 
 def _too_slow(number: int, frame: Any) -> None:

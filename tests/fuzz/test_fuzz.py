@@ -22,6 +22,5 @@ def test_damaged_files_for_a_minute(target):
     check(target, seconds=60)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_damaged_files(target):
-    check(target)
+def test_damaged_files():
+    check(*TARGETS)
