@@ -3,7 +3,7 @@
 Source: the README published with CLEVRER (Yi et al., ICLR 2020) and the files of its project page.
 """
 
-import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from data_pipelines import rle
+from data_pipelines.json_files import read_json
 
 NUM_FRAMES = 128  # of every CLEVRER video
 COLORS = ("gray", "red", "blue", "green", "brown", "yellow", "cyan", "purple")
@@ -102,13 +103,12 @@ def sample_centres(size: int, samples: int, crop_to: int | None = None) -> np.nd
 
 
 def _read(path: Path, parse: Callable[[Any], T]) -> T:
+    content = read_json(path)
     try:
-        return parse(json.loads(Path(path).read_bytes()))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from None
+        return parse(content)
     except KeyError as error:
         raise ValueError(f"{path}: the key {error} is missing") from None
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -202,13 +202,16 @@ def _segmentation(
             surest[attributes] = entry["mask"]
         for attributes in map(_attributes, frame["objects"]):
             labels.setdefault(attributes, max(labels.values(), default=0) + 1)
+            _require(labels[attributes] < 256, "there are more objects than the labels 1 to 255")
         for attributes, mask in surest.items():
-            rows, columns = mask["size"]
+            rows, columns = rle.size(mask)
             square = min(rows, columns) if crop else None
-            cells = np.ix_(sample_centres(rows, height, square), sample_centres(columns, width, square))
-            painted[time][rle.decode(mask)[cells] != 0] = labels[attributes]
+            cells = sample_centres(rows, height, square), sample_centres(columns, width, square)
+            painted[time][rle.decode(mask, *cells) != 0] = labels[attributes]
     return Segmentation(painted, known)
 
 
 def _score(entry: dict) -> float:
-    return float(entry.get("score", 1.0))
+    score = float(entry.get("score", 1.0))
+    _require(math.isfinite(score), f"a score is {score}")
+    return score

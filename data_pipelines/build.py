@@ -33,6 +33,7 @@ from data_pipelines.datasets import (
     read_card,
     read_indices,
 )
+from data_pipelines.home import expand_arguments
 from data_pipelines.parallel import default_jobs
 
 __all__ = [
@@ -258,7 +259,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     try:
-        parsed, name, config = _parse(sys.argv[1:] if arguments is None else arguments)
+        parsed, name, config = _parse(expand_arguments(sys.argv[1:] if arguments is None else arguments))
         before = built_splits(dataset_path(name, config.name, parsed.data_dir))
         options = {key: getattr(parsed, key) for key in ("raw_dir", "jobs", "shard", "num_shards", "strict")}
         summary = build(name, config, parsed.data_dir, splits=parsed.split, **options)

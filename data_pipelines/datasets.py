@@ -5,10 +5,13 @@ each record, so that nobody has to read the videos for it, and what was wrong wi
 that a split is there when its index is; a data set may have some of its splits only.
 """
 
-import json
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from data_pipelines.home import expand_home
+from data_pipelines.json_files import read_json
 
 VERSION = "2.0.0"  # of the form in which data sets are stored
 CARD_FILENAME = "simulator.json"  # what the simulator was told; real data have none
@@ -42,8 +45,12 @@ class Split(NamedTuple):
 
 
 def dataset_path(name: str, config: str, data_dir: str | Path) -> Path:
-    """The folder of a data set, built or not."""
-    return Path(data_dir) / name / config / VERSION
+    """The folder of a data set, built or not; `data_dir` may begin with `~`.
+
+    Raises:
+        ValueError: there is no such home folder.
+    """
+    return Path(expand_home(str(data_dir))) / name / config / VERSION
 
 
 def index_path(dataset_dir: Path, split: str) -> Path:
@@ -68,9 +75,21 @@ def read_indices(dataset_dir: str | Path) -> dict[str, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: the folder holds no data set.
+        ValueError: an index is damaged.
     """
     path = Path(dataset_dir)
-    return {split: json.loads(index_path(path, split).read_text()) for split in _splits_there(path)}
+    return {split: _read(index_path(path, split)) for split in _splits_there(path)}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    index = read_json(path)
+    if not isinstance(index, dict) or not isinstance(index.get("entries"), list):
+        raise ValueError(f"{path}: is no index of a split, {_again(path.parent)}")
+    return index
+
+
+def _again(dataset_dir: Path) -> str:
+    return f"damaged: remove {dataset_dir} and build it again, {build_command(dataset_dir)}"
 
 
 def _splits_there(path: Path) -> tuple[str, ...]:
@@ -85,13 +104,13 @@ def read_index(dataset_dir: str | Path, split: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the folder holds no data set.
-        ValueError: the data set has no such split.
+        ValueError: the data set has no such split, or its index is damaged.
     """
     path = Path(dataset_dir)
     splits = _splits_there(path)
     if split not in splits:
         raise ValueError(f"{path} has no split {split!r}; there are {', '.join(splits)}")
-    return json.loads(index_path(path, split).read_text())
+    return _read(index_path(path, split))
 
 
 def dataset_summary(dataset_dir: str | Path, split: str | None = None) -> DatasetSummary:
@@ -125,9 +144,26 @@ def dataset_summary(dataset_dir: str | Path, split: str | None = None) -> Datase
 
 
 def read_card(folder: str | Path) -> dict | None:
-    """What the simulator was told that made the data of a folder; None for real ones."""
+    """What the simulator was told that made the data of a folder; None for real ones.
+
+    Raises:
+        ValueError: the card is damaged.
+    """
     card = Path(folder) / CARD_FILENAME
-    return json.loads(card.read_text()) if card.is_file() else None
+    return read_origin(card) if card.is_file() else None
+
+
+def read_origin(path: Path) -> dict | None:
+    """What a file says of where data come from: a simulator's card, or null for real ones.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is damaged.
+    """
+    content = read_json(path)
+    if content is not None and not isinstance(content, dict):
+        raise ValueError(f"{path}: is no card of a simulator")
+    return content
 
 
 def check_card(folder: Path, present: dict | None, wanted: dict | None) -> None:
@@ -148,11 +184,52 @@ def check_card(folder: Path, present: dict | None, wanted: dict | None) -> None:
         )
 
 
-def open_records(dataset_dir: str | Path, split: str) -> Sequence[dict[str, Any]]:
-    """The records of a split that is there, for random access."""
-    import tensorflow_datasets as tfds  # half a second, and the paths above do not need it
+class Records(Sequence):
+    """The records of a split; one that cannot be read is said with its file and what to do.
 
-    return tfds.builder_from_directory(str(dataset_dir)).as_data_source(split)
+    Raises:
+        ValueError: the files of the data set are damaged or gone.
+    """
+
+    def __init__(self, dataset_dir: str | Path, split: str):
+        import tensorflow_datasets as tfds  # half a second, and the paths above do not need it
+
+        self._path, self._split = Path(dataset_dir), split
+        with self._explained("cannot be opened"):
+            # From the root: TFDS takes a folder called ~ for the home folder.
+            builder = tfds.builder_from_directory(str(self._path.absolute()))
+            self._source = builder.as_data_source(split)
+            self._number = len(self._source)
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        if not -self._number <= position < self._number:
+            raise IndexError(position)
+        with self._explained(f"record {position} cannot be read"):
+            return self._source[position % self._number]
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:  # TFDS, ArrayRecord and protobuf each raise their own kinds
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"{self._path} ({self._split}): {what} ({reason:.200}), {_again(self._path)}"
+            ) from error
+
+
+def open_records(dataset_dir: str | Path, split: str) -> Records:
+    """The records of a split that is there, for random access.
+
+    Raises:
+        ValueError: the files of the data set are damaged or gone.
+    """
+    return Records(dataset_dir, split)
 
 
 def open_split(dataset_dir: str | Path, split: str) -> Split:

@@ -9,6 +9,22 @@ Source: the format of the COCO API (pycocotools), in which CLEVRER's object prop
 
 import numpy as np
 
+MAX_PIXELS = 2**31 - 1  # COCO's own code counts in 32 bits
+MAX_GROUPS = 7  # of a length: 35 bits
+
+
+def size(rle: dict) -> tuple[int, int]:
+    """Height and width of a mask, in pixels.
+
+    Raises:
+        ValueError: they are none.
+    """
+    sides = rle["size"]
+    whole = isinstance(sides, list | tuple) and [type(side) for side in sides] == [int, int]
+    if not whole or min(sides) < 1 or sides[0] * sides[1] > MAX_PIXELS:
+        raise ValueError(f"the size of a mask is {sides!r:.60}, not its height and width")
+    return sides[0], sides[1]
+
 
 def encode(mask: np.ndarray) -> dict:
     """Encodes a bool[h w] mask as {"size": [h, w], "counts": str}.
@@ -30,7 +46,7 @@ def counts(text: str | bytes) -> np.ndarray:
     """The run lengths i64[n] in a compressed string.
 
     Raises:
-        ValueError: the string ends inside a number or holds a character that the format does not use.
+        ValueError: the string ends inside a number, or holds a character or a number that the format does not have.
     """
     groups = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
     if not groups.size:
@@ -41,6 +57,8 @@ def counts(text: str | bytes) -> np.ndarray:
         )
     ends = np.flatnonzero(groups & 0x20 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
+    if (ends - starts).max() >= MAX_GROUPS:
+        raise ValueError("not a COCO run-length string: a number is too large")
     shift = 5 * (np.arange(groups.size) - np.repeat(starts, ends - starts + 1))
     numbers = np.add.reduceat((groups & 0x1F) << shift, starts)
     negative = groups[ends] & 0x10 != 0
@@ -50,18 +68,25 @@ def counts(text: str | bytes) -> np.ndarray:
     return numbers
 
 
-def decode(rle: dict) -> np.ndarray:
+def decode(rle: dict, rows: np.ndarray | None = None, columns: np.ndarray | None = None) -> np.ndarray:
     """The mask u8[h w], 0 or 1, of {"size": [h, w], "counts": str | bytes}.
 
+    Args:
+        rle: a mask.
+        rows: only these rows of it, i[r], and...
+        columns: ... only these columns, i[c]; time and memory are those of what is asked for.
+
     Raises:
-        ValueError: the runs do not fill the size.
+        ValueError: the size is none, or the runs do not fill it.
     """
-    height, width = rle["size"]
+    height, width = size(rle)
     runs = counts(rle["counts"])
-    if (runs < 0).any() or runs.sum() != height * width:
+    if not runs.size or runs.min() < 0 or runs.max() > height * width or runs.sum() != height * width:
         raise ValueError(f"the run lengths of a mask do not fill its {height} x {width} pixels")
-    pixels = np.repeat(np.arange(runs.size, dtype=np.uint8) & 1, runs)
-    return pixels.reshape(width, height).T
+    rows = np.arange(height) if rows is None else rows
+    columns = np.arange(width) if columns is None else columns
+    run = np.searchsorted(np.cumsum(runs), columns * height + rows[:, None], side="right")
+    return (run & 1).astype(np.uint8)
 
 
 def _characters(number: int) -> str:

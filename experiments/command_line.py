@@ -17,6 +17,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
+from data_pipelines.home import expand_arguments
 from experiments import config as configs
 from experiments.config import TrainConfig
 from experiments.machine import processes
@@ -86,7 +87,7 @@ def run_tool(
     arguments(parser)
 
     def body():
-        options = parser.parse_args(argv[1:])
+        options = parser.parse_args(expand_arguments(argv[1:]))
         prepare()
         main(options)
 
@@ -135,6 +136,7 @@ def parse(
     Raises:
         ValueError: a flag, a config file, a variant, an option or a value is wrong; one line says which.
     """
+    argv = expand_arguments(argv)
     given = "\n".join(argv[1:])
     files = re.findall(r"(?m)^--?config[=\n]([^\n]*)", given)
     for file in files:
@@ -154,6 +156,7 @@ def parse(
     config, rest = _read(options, argv, default_config, kind)
     if rest:
         raise ValueError(f"unexpected argument {rest[0]!r}: options look like --config.num_steps=100")
+    configs.expand_folders(config)
     return config, options
 
 

@@ -2,8 +2,8 @@
 
 python -m experiments.predict --input=VIDEO.mp4|FOLDER|ANIMATION.gif --model=RUN|FILE|NAME
 
-Without --input a fresh scene is simulated, without --model the bundled model is taken. Frames are cropped to their
-centre, transparency becomes white. The output folder gets decomposition.png and .gif, tracks.png, prediction.png and
+Without --input a fresh scene is simulated, without --model the bundled model is taken. Frames are shown as their
+file says and cropped to their centre. The output folder gets decomposition.png and .gif, tracks.png, prediction.png and
 .gif, and predictions.npz with t seen and s predicted frames, k slots in the same order throughout:
 
   video                 u8[t h w 3]     what the model saw
@@ -28,8 +28,8 @@ import pathlib
 
 import numpy as np
 
+from data_pipelines.video import Footage, is_video_file, read_footage
 from experiments import command_line
-from experiments.pictures.footage import Footage, is_video_file, read_footage
 from experiments.pictures.forecast import draw, understand, write_arrays
 from experiments.runs.logs import say
 from experiments.runs.trained import BUNDLED, Trained, add_import_argument, open_trained

@@ -22,7 +22,16 @@ from typing import Any, NamedTuple
 
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from data_pipelines.datasets import CARD_FILENAME, built_splits, check_card, index_path, read_card
+from data_pipelines.datasets import (
+    CARD_FILENAME,
+    built_splits,
+    check_card,
+    index_path,
+    read_card,
+    read_indices,
+    read_origin,
+)
+from data_pipelines.json_files import read_json
 from data_pipelines.samples import Problem
 from data_pipelines.simulator.whole_files import whole_file
 
@@ -65,16 +74,20 @@ class Incomplete:
         if built_splits(dataset_dir):
             check_card(dataset_dir, read_card(dataset_dir), card)
         with contextlib.suppress(FileNotFoundError):
-            check_card(self.folder, json.loads((self.folder / ORIGIN).read_text()), card)
+            check_card(self.folder, read_origin(self.folder / ORIGIN), card)
 
     def has(self, part: Part) -> bool:
         """Whether a part is there, whole, and made from the raw files as they are now."""
         try:
-            facts = json.loads(self._facts(part).read_text())
-        except FileNotFoundError:
+            facts = read_json(self._facts(part))
+        except (FileNotFoundError, ValueError):  # damaged is as good as lost
             return False
         moved = self._published(part.split, part.number)  # by a publication that was cut short
-        return facts["made_from"] == _fingerprint(part) and (self._records(part).is_file() or moved.is_file())
+        return (
+            isinstance(facts, dict)
+            and facts.get("made_from") == _fingerprint(part)
+            and (self._records(part).is_file() or moved.is_file())
+        )
 
     def write(self, part: Part, rows: Iterable[Row], serialize: Callable[[dict[str, Any]], bytes]) -> None:
         """Writes a part, record by record, whole or not at all.
@@ -113,7 +126,7 @@ class Incomplete:
             FileNotFoundError: a part is gone, for another process has published the split meanwhile.
         """
         split = parts[0].split
-        facts = [json.loads(self._facts(part).read_text()) for part in parts]
+        facts = [read_json(self._facts(part)) for part in parts]
         index = index | {
             "shard_lengths": [of_part["num_records"] for of_part in facts],
             "num_bytes": sum(of_part["num_bytes"] for of_part in facts),
@@ -176,8 +189,7 @@ class Incomplete:
                 )
 
     def _indices(self) -> Indices:
-        splits = built_splits(self.dataset_dir)
-        return {split: json.loads(index_path(self.dataset_dir, split).read_text()) for split in splits}
+        return read_indices(self.dataset_dir) if built_splits(self.dataset_dir) else {}
 
     def _records(self, part: Part) -> Path:
         return self.folder / f"{part.split}-{part.number:05d}"
@@ -209,5 +221,5 @@ def _open_writer(path: Path):
 
 def _fingerprint(part: Part) -> str:
     """What a part is made from: how many videos, and its raw files by name and size, wherever they lie."""
-    files = [(file.name, file.stat().st_size) for file in part.sources]
+    files = [(file.name, file.stat().st_size if file.is_file() else None) for file in part.sources]
     return hashlib.sha256(json.dumps([len(part.tasks), files]).encode()).hexdigest()

@@ -13,6 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
+from data_pipelines.home import expand_arguments
 from data_pipelines.parallel import default_jobs
 from data_pipelines.simulator.clevrer_files import SPLITS, ClevrerWriter
 from data_pipelines.simulator.config import CLEVRER, QUICKSTART, SIX_OBJECTS, TOWERS, simulator_card
@@ -30,8 +31,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(expand_arguments(sys.argv[1:] if arguments is None else arguments))
         sentence = options.run(options)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

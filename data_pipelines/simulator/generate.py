@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from data_pipelines.json_files import read_json
 from data_pipelines.simulator.whole_files import whole_file
 
 CARD = "simulator.json"
@@ -68,9 +69,11 @@ def _keep_card(path: Path, card: dict) -> None:
             partial.write_text(json.dumps(card, indent=2) + "\n")
         return
     try:
-        present = json.loads(path.read_text())
-    except json.JSONDecodeError:
-        raise ValueError(f"{path} is not a card of this simulator: choose another --output") from None
+        present = read_json(path)
+    except ValueError:
+        present = None
+    if not isinstance(present, dict):
+        raise ValueError(f"{path} is not a card of this simulator: choose another --output")
     different = sorted(key for key in card if present.get(key) != card[key])
     if different:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from experiments.config.checks import check
 from experiments.config.questions import VQAConfig
-from experiments.config.records import LATER_OPTIONS, flatten, from_json, to_json
+from experiments.config.records import LATER_OPTIONS, expand_folders, flatten, from_json, to_json
 from experiments.config.training import (
     RESUMABLE_FIELDS,
     DataConfig,
@@ -23,6 +23,7 @@ __all__ = [
     "check",
     "clip_length",
     "coarseness",
+    "expand_folders",
     "flatten",
     "from_json",
     "longest_clip",

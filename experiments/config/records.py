@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from data_pipelines.home import expand_home
 from experiments.config.training import TrainConfig, model_class
 from oddn_jax.config import without_former_options
 
@@ -17,6 +18,8 @@ LATER_OPTIONS = {
     "model.prediction_latents": "sample",
     "resolutions": ((1.0, 1),),
 }
+
+FOLDERS = frozenset("workdir init_from data_dir features_of features_dir".split())  # may begin with ~
 
 
 def to_json(config: TrainConfig) -> dict:
@@ -50,6 +53,20 @@ def _convert(kind: type, value, path: str):
 
 def _tuples(value):
     return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
+
+
+def expand_folders(config) -> None:
+    """Writes out the home folder in the options that name files or folders, `config.data`'s as well.
+
+    Raises:
+        ValueError: there is no such home folder.
+    """
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if entry.name == "data":
+            expand_folders(value)
+        elif entry.name in FOLDERS and value:
+            setattr(config, entry.name, expand_home(value))
 
 
 def flatten(config, prefix: str = "") -> dict:

@@ -16,6 +16,7 @@ from data_pipelines import loaders
 from data_pipelines.datasets import dataset_summary, read_index
 from data_pipelines.progress import Progress
 from experiments.evaluation import probe
+from experiments.runs.logs import say
 from experiments.training.steps import clip_keys
 from oddn_jax import Seen, VideoModel, metrics
 from oddn_jax.lpips import lpips
@@ -112,7 +113,10 @@ def evaluate(
         at most 58.9 dB.
 
     Raises:
-        ValueError: there is no such clip, a label is out of range, or the model's output is not finite.
+        ValueError: there is no such clip, or the model's output is not finite.
+
+    What a clip's segmentation shows beyond its annotated objects (a detector's mistake, or a video without annotation)
+    counts as objects of their own; the dynamics are compared for annotated objects only.
     """
     num_labels = dataset_summary(clips.dataset_dir, clips.split).num_objects + 1
     background = None if mean_frame is None else mean_frame / np.float32(255)
@@ -125,15 +129,14 @@ def evaluate(
         **RULES[clips.rule] | {"limit": _limit(clips)},
     )
     score_batch = jax.jit(_score, static_argnums=(0, 1, 2), compiler_options=dict(compiler_options or {}))
-    rows, samples, has_slots, has_dynamics = [], [], False, False
+    rows, samples, has_slots, has_dynamics, with_strangers = [], [], False, False, 0
     progress = Progress("evaluating", math.ceil(count_clips(clips) / batch_size), "batches")
     with contextlib.closing(batches), contextlib.closing(progress):
         for batch in batches:
-            if batch["segmentation"].max() >= num_labels:
-                raise ValueError(
-                    f"{clips.dataset_dir} has a label {batch['segmentation'].max()} in a segmentation, more than the "
-                    f"{num_labels - 1} objects of its videos"
-                )
+            batch, num_strangers = number_labels(batch)
+            with_strangers += num_strangers
+            # More of them are compiled for anew, which happens once or twice in a data set.
+            num_labels = max(num_labels, int(batch["segmentation"].max()) + 1)
             arrays = params, background, lpips_weights, *_filled(batch, batch_size)
             scores, slots = jax.device_get(score_batch(look, num_labels, num_observed, *arrays))
             has_slots, has_dynamics = "ari" in scores, bool(slots)
@@ -151,11 +154,40 @@ def evaluate(
                     truth = batch["object_id"][clip], batch["image_velocity"][clip]
                     samples.append(probe.matched_samples(overlap, dynamics, *truth))
             progress.advance()
+    if with_strangers:
+        say(
+            f"{with_strangers} of {len(rows)} clips show things that are not annotated: they count as objects of their "
+            "own"
+        )
     # Without ground truth a model with slots has scores of no clips; one without slots has no such scores.
     masks = MASK_METRICS if has_slots else ()
     names = dict.fromkeys([*(name for row in rows for name in row), *masks])
     summary = {name: summarise([row[name] for row in rows if name in row]) for name in names}
     return summary | _dynamics(samples) if has_dynamics else summary
+
+
+def number_labels(batch: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
+    """Numbers the labels of each clip without gaps, its annotated objects first, then what else is to be seen.
+
+    Of data as they should be, objects 0 to n - 1 and nothing else, this changes nothing. Exact matching takes
+    `metrics.MAX_MATCHED_LABELS` at most: what a clip has beyond them is one label together.
+
+    Returns:
+        The batch with other `segmentation` and `object_id`, and in how many of its clips there is more to be seen than
+        is annotated, though something is.
+    """
+    segmentation, object_id = np.copy(batch["segmentation"]), np.copy(batch["object_id"])
+    with_strangers = 0
+    for clip in range(len(segmentation)):
+        objects = object_id[clip][object_id[clip] >= 0] + 1
+        strangers = np.setdiff1d(np.unique(segmentation[clip]), [0, *objects])
+        number = np.zeros(257, np.int32)  # objects are numbered to 254, labels to 255
+        number[np.sort(objects)] = 1 + np.arange(len(objects))
+        last = max(len(objects), metrics.MAX_MATCHED_LABELS - 1)
+        number[strangers] = np.minimum(1 + len(objects) + np.arange(len(strangers)), last)
+        segmentation[clip], object_id[clip] = number[segmentation[clip]], number[object_id[clip] + 1] - 1
+        with_strangers += bool(len(objects) and len(strangers))
+    return {**batch, "segmentation": segmentation, "object_id": object_id}, with_strangers
 
 
 def _filled(batch: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 import oddn_jax
+from data_pipelines.video import Footage
 from experiments.machine import compiled
 from experiments.pictures import analysis, plates
 from experiments.pictures.analysis import Observation, centroids
@@ -26,7 +27,6 @@ from experiments.pictures.drawing import (
     save_png,
     slot_color,
 )
-from experiments.pictures.footage import Footage
 
 CHUNK = 8  # frames inferred at a time
 SHOWN = 10  # frames of a still picture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.annotations import read_annotation, read_segmentation, sample_centres
+from data_pipelines.json_files import read_json
 from tests.data_pipelines.handmade import ATTRIBUTES, encode_mask, write_json
 
 LABELS = {attributes: number + 1 for number, attributes in enumerate(ATTRIBUTES)}
@@ -256,3 +257,32 @@ def test_fixture_is_in_the_real_format(scene):
         "collision",
     }
     assert len(json.dumps(scene.proposal)) > 1000
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5000, b'{"frames": [NaN'])
+def test_json_that_python_does_not_follow_is_one_line(tmp_path, content):
+    """Brackets within brackets end Python's recursion, digits upon digits its integers."""
+    path = tmp_path / "annotation_00000.json"
+    path.write_bytes(content)
+    for read in (read_annotation, lambda path: read_segmentation(path, 128, 64, 64, True), read_json):
+        with pytest.raises(ValueError, match=r"annotation_00000\.json: not a JSON file \(.+\)") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_no_array_holds_are_one_line(scene, tmp_path):
+    scene.annotation["scene_index"] = float("inf")
+    write_json(tmp_path / "a.json", scene.annotation)
+    with pytest.raises(ValueError, match=r"a\.json: cannot convert float infinity"):
+        read_annotation(tmp_path / "a.json")
+
+
+def test_a_label_that_does_not_fit_is_refused(tmp_path):
+    stranger = _detection(slice(0, 2), slice(0, 2), ("cyan", "metal", "cube"), 0.5)
+    with pytest.raises(ValueError, match=r"p\.json: there are more objects than the labels 1 to 255"):
+        _paint(tmp_path, {0: [stranger]}, 1, {ATTRIBUTES[0]: 255})
+
+
+def test_a_score_that_orders_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"p\.json: a score is nan"):
+        _paint(tmp_path, {0: [_detection(slice(0, 2), slice(0, 2), ATTRIBUTES[0], float("nan"))]}, 1)

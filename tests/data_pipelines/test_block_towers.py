@@ -306,7 +306,9 @@ def test_damaged_and_foreign_strips_give_one_line(tmp_path):
 )
 def test_unusable_folders_give_one_line_and_exit_code_2(tmp_path, capsys, table, said):
     for index in (1, 2):
-        write_strip(tmp_path / f"img_concat_{index}.png", make_frames(index, 1, 2)[0])
+        pictures, numbers = make_frames(index, 1, 2)
+        write_strip(tmp_path / f"img_concat_{index}.png", pictures)
+        write_strip(tmp_path / f"mask_order_{index}.png", numbers)
     if table is not None:
         (tmp_path / "real.txt").write_text(table)
     arguments = [
@@ -404,3 +406,10 @@ def test_the_same_features_as_clevrer_and_two_more(built, tmp_path):
     assert json.dumps(towers["objects"].to_json(), sort_keys=True) == json.dumps(
         clevrer["objects"].to_json(), sort_keys=True
     )
+
+
+def test_a_strip_of_impossible_size_is_one_bad_item(tmp_path, monkeypatch):
+    write_strip(tmp_path / "img_concat_1.png", make_frames(1, 1, 2)[0])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # twice as many are refused by Pillow
+    with pytest.raises(ValueError, match=r"img_concat_1\.png: .*exceeds limit"):
+        read_pictures(tmp_path / "img_concat_1.png")

@@ -259,7 +259,7 @@ def test_two_scenes_of_one_index(raw_dir):
 def test_finding_files(raw_dir, tmp_path):
     assert list(find_question_files(raw_dir)) == ["train", "validation", "test"]
     (raw_dir / "validation.json").write_text("[]")
-    with pytest.raises(ValueError, match="validation split are there twice"):
+    with pytest.raises(ValueError, match="question file of the validation split is there twice"):
         find_question_files(raw_dir)
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no CLEVRER questions"):

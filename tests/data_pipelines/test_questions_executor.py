@@ -192,7 +192,12 @@ def test_truths_survive_their_file(truth, tmp_path):
         truth = truth._replace(**{name: None})
     assert again == truth
     content = json.loads(path.read_text())
-    for broken in ("[]", "{", json.dumps(content | {"attributes": [["pink", "metal", "cube"]] * 4})):
+    for broken in (
+        "[]",
+        "{",
+        "[" * 100_000,
+        json.dumps(content | {"attributes": [["pink", "metal", "cube"]] * 4}),
+    ):
         path.write_text(broken)
         with pytest.raises(ValueError, match=r"truth\.json: not the truth"):
             read_truth(path)

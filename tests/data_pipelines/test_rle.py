@@ -57,3 +57,21 @@ def test_runs_that_do_not_fill_the_size_are_refused():
     encoded = rle.encode(np.ones((3, 4), bool))
     with pytest.raises(ValueError, match="3 x 5"):
         rle.decode(encoded | {"size": [3, 5]})
+
+
+def test_parts_of_a_mask_are_those_of_the_whole():
+    for mask in _random_masks():
+        rows, columns = np.arange(0, mask.shape[0], 2), np.array([0, mask.shape[1] - 1])
+        np.testing.assert_array_equal(
+            rle.decode(rle.encode(mask), rows, columns), mask[np.ix_(rows, columns)]
+        )
+
+
+def test_a_huge_mask_takes_no_memory_until_it_is_asked_for():
+    huge = {"size": [30_000, 60_000], "counts": rle._characters(30_000 * 60_000)}
+    np.testing.assert_array_equal(rle.decode(huge, np.array([0, 29_999]), np.array([59_999])), [[0], [0]])
+    for size in ([2**16, 2**16], [0, 4], [3.0, 4], [True, 1], [12], "ab", None, [-3, -4]):
+        with pytest.raises(ValueError, match="size of a mask"):
+            rle.decode({"size": size, "counts": "<"})
+    with pytest.raises(ValueError, match="too large"):
+        rle.counts("o" * 7 + "0")

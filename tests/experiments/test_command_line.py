@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from experiments import command_line
+from experiments import config as configs
 from experiments.clevrer_pretrain import QUICKSTART
 
 TINY = "--config=tests/experiments/tiny.py"
@@ -157,3 +158,24 @@ def test_freed_memory_is_kept_unless_the_environment_says_otherwise(setting):
     # 80 MB are 19,500 pages of 4 kB; huge pages would be fewer.
     assert kept == str(not setting)
     assert int(second) < int(first) / 10 if not setting else int(second) > int(first) / 2
+
+
+def test_home_is_written_out_in_flags_and_config_files(tmp_path, monkeypatch):
+    """All options that name files or folders: the run's, the data's, what it begins with, features."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.py").write_text(
+        "from experiments.configs import clevrer\n"
+        "def get_config(variant=''):\n"
+        "    config = clevrer.quickstart()\n"
+        "    config.workdir, config.data.data_dir = '~/runs', '~/data'\n"
+        "    return config\n"
+    )
+    config, options = parse("--config=~/own.py", "--workdir=~/other", "--config.init_from=~/before")
+    assert (config.workdir, config.data.data_dir) == (f"{tmp_path}/runs", f"{tmp_path}/data")
+    assert (config.init_from, options.workdir) == (f"{tmp_path}/before", f"{tmp_path}/other")
+    own = configs.VQAConfig(data_dir="~/data", features_of="~/run", features_dir="~/features", workdir="./~")
+    configs.expand_folders(own)
+    assert (own.data_dir, own.features_of) == (f"{tmp_path}/data", f"{tmp_path}/run")
+    assert (own.features_dir, own.workdir) == (f"{tmp_path}/features", "./~")
+    with pytest.raises(ValueError, match="no home folder ~nobody_at_all"):
+        parse(TINY, "--config.workdir=~nobody_at_all/runs")

@@ -195,6 +195,53 @@ def test_what_cannot_be_scored_is_an_error(clips, truth, monkeypatch):
 
     with pytest.raises(ValueError, match=r"^mse is not finite in video 4 of validation"):
         evaluate(broken, clips)
-    altered_batches(monkeypatch, segmentation=lambda batch: batch["segmentation"] + 9)
-    with pytest.raises(ValueError, match=r"has a label [0-9]+ in a segmentation, more than the 3 objects"):
-        evaluate(knowing_look(truth["segmentation"]), clips)
+
+
+def with_strangers(segmentation, example_id, *labels):
+    """The segmentation with a patch of each of these labels in all frames of video 5."""
+    changed = segmentation.copy()
+    for number, label in enumerate(labels):
+        y, x = divmod(number, 16)
+        changed[example_id == 5, :, y, x] = label
+    return changed
+
+
+@pytest.mark.parametrize("labels", [(4,), (9, 200), (17, 30, 99, 255)])
+def test_a_wrong_detection_is_an_object_of_its_own_and_ends_nothing(
+    clips, truth, monkeypatch, capsys, labels
+):
+    """CLEVRER's detector sees eight objects in videos that have fewer; all other clips count as before."""
+    usual = evaluate(knowing_look(truth["segmentation"]), clips)
+    assert "not annotated" not in capsys.readouterr().err
+    altered_batches(
+        monkeypatch,
+        segmentation=lambda batch: with_strangers(batch["segmentation"], batch["example_id"], *labels),
+    )
+    ignorant = evaluate(knowing_look(truth["segmentation"]), clips)
+    assert "1 of 8 clips show things that are not annotated" in capsys.readouterr().err
+    assert ignorant["miou"]["n"] == ignorant["ari"]["n"] == 8
+    assert 7 / 8 < ignorant["miou"]["mean"] < usual["miou"]["mean"] == pytest.approx(1)
+    assert ignorant["mse"] == usual["mse"]
+    slots = with_strangers(truth["segmentation"], np.arange(8), *(4 + np.arange(len(labels))))
+
+    def look(params, video, example_id):
+        return Seen(slot_masks=jax.nn.one_hot(jnp.asarray(slots)[example_id], 8, axis=2)[..., None])
+
+    for name in ("ari", "fg_ari", "miou"):
+        assert evaluate(look, clips)[name]["mean"] == pytest.approx(1)
+
+
+def test_labels_are_numbered_without_gaps_and_within_what_can_be_matched(truth):
+    numbered, strangers = scoring.number_labels(truth)
+    assert strangers == 0
+    for name in truth:
+        np.testing.assert_array_equal(numbered[name], truth[name])
+    object_id = np.array([[2, 7, -1], [-1, -1, -1]])
+    segmentation = np.zeros((2, 1, 8, 8), np.uint8)
+    segmentation[:, 0, 0, :4] = [0, 3, 8, 5]  # the two objects and something else
+    segmentation[1, 0, 1:] = np.arange(100, 156).reshape(7, 8)
+    batch, strangers = scoring.number_labels({"segmentation": segmentation, "object_id": object_id})
+    np.testing.assert_array_equal(batch["segmentation"][0, 0, 0, :4], [0, 1, 2, 3])
+    np.testing.assert_array_equal(batch["object_id"], [[0, 1, -1], [-1, -1, -1]])
+    np.testing.assert_array_equal(batch["segmentation"][1, 0, 0, :4], [0, 1, 3, 2])
+    assert batch["segmentation"].max() == 15 and strangers == 1

@@ -19,6 +19,7 @@ from data_pipelines.builders.block_towers.strips import (
     read_pictures,
     resize_by_area,
 )
+from data_pipelines.raw_files import find_files, note_file
 from data_pipelines.samples import Problem, Sample
 
 TABLE = "real.txt"
@@ -47,36 +48,35 @@ def find_table(raw_dir: Path) -> Path:
     """The table of labels, anywhere below a folder.
 
     Raises:
-        FileNotFoundError: there is no table.
+        OSError: there is no table, or a folder may not be read.
         ValueError: there are two.
     """
-    tables = sorted(path for path in raw_dir.rglob(TABLE) if "__MACOSX" not in path.parts)
+    tables: dict[str, Path] = {}
+    for path in find_files(raw_dir):
+        if path.name == TABLE:
+            note_file(tables, TABLE, path)
     if not tables:
         raise FileNotFoundError(
             f"{raw_dir} holds no {TABLE}: unzip the real block towers there, in any subfolder "
             f"({TABLE}, img_concat_1.png, mask_order_1.png and so on)"
         )
-    if len(tables) > 1:
-        raise ValueError(f"{TABLE} is there twice, {tables[0]} and {tables[1]}: remove one of the two")
-    return tables[0]
+    return tables[TABLE]
 
 
 def find_towers(raw_dir: Path) -> list[RawTower]:
     """Finds the strips below a folder by their names alone, however deep they lie, in the order of their numbers.
 
+    That there are no masks at all is a problem of the first usable video.
+
     Raises:
-        FileNotFoundError: there is no table, or no strip of pictures.
+        OSError: there is no table, no strip of pictures, or a folder that may not be read.
         ValueError: a file name occurs twice, or the table is none.
     """
     rows = _read_table(find_table(raw_dir))
     files: dict[str, dict[int, Path]] = {"img_concat": {}, "mask_order": {}}
-    for path in sorted(raw_dir.rglob("*.png")):
-        match = _FILENAME.fullmatch(path.name)
-        if match is None or "__MACOSX" in path.parts:
-            continue
-        first = files[match[1]].setdefault(int(match[2]), path)
-        if first is not path:
-            raise ValueError(f"{path.name} is there twice, {first} and {path}: remove one of the two")
+    for path in find_files(raw_dir):
+        if match := _FILENAME.fullmatch(path.name):
+            note_file(files[match[1]], int(match[2]), path)
     pictures, masks = files["img_concat"], files["mask_order"]
     if not pictures:
         raise FileNotFoundError(
@@ -95,7 +95,17 @@ def find_towers(raw_dir: Path) -> list[RawTower]:
         towers.append(
             RawTower(index, pictures.get(index), masks.get(index), rows.get(index), tuple(problems))
         )
+    if not masks:
+        reason = "there are none below the raw folder: no video has masks"
+        _add_to_first_usable(towers, Problem("mask_order_*.png", reason, False))
     return towers
+
+
+def _add_to_first_usable(towers: list[RawTower], problem: Problem) -> None:
+    for place, tower in enumerate(towers):
+        if not any(other.skipped for other in tower.problems):
+            towers[place] = tower._replace(problems=(*tower.problems, problem))
+            return
 
 
 def choose_test_videos(indices: Collection[int], seed: int) -> set[int]:

@@ -53,7 +53,7 @@ def _read(path: Path, to_array) -> np.ndarray:
         raise ValueError(f"{path}: no such file") from None
     except (OSError, SyntaxError):  # Pillow's errors of damaged PNG files
         raise ValueError(f"{path}: cannot be decoded, damaged or cut off?") from None
-    except ValueError as error:
+    except (ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: {error}") from None
     rows, side = pixels.shape[:2]
     if rows % side:

@@ -14,6 +14,7 @@ from data_pipelines.annotations import (
     read_segmentation,
     without_annotation,
 )
+from data_pipelines.raw_files import find_files, note_file
 from data_pipelines.samples import Problem, Sample
 from data_pipelines.video import read_video
 
@@ -41,43 +42,50 @@ def find_videos(raw_dir: Path) -> dict[str, list[RawVideo]]:
     """Finds CLEVRER's files below a folder by their names alone, however deep they lie: by split, in index order.
 
     People unzip the archives into folders of many names ("val" and "validation" among them), so the split comes from
-    the index. What zip programs leave in `__MACOSX` is ignored. A split without any video is left out; one without
-    any annotation or proposal (CLEVRER publishes no annotations of the test split) does without.
+    the index. A split without any video is left out. What a split lacks as a whole, all annotations (which CLEVRER
+    does not publish of the test split) or all proposals, is a problem of its first video; so is, of the first split, a
+    split of which there are annotations alone.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no CLEVRER video below it.
+        OSError: there is no such folder, no CLEVRER video below it, or a folder that may not be read.
         ValueError: a file name occurs twice.
     """
-    if not raw_dir.is_dir():
-        raise FileNotFoundError(f"there is no folder {raw_dir}")
     files: dict[str, dict[int, Path]] = {"video": {}, "annotation": {}, "proposal": {}}
-    for path in sorted(raw_dir.rglob("*_?????.*")):
-        match = _FILENAME.fullmatch(path.name)
-        if match is None or "__MACOSX" in path.parts:
-            continue
-        first = files[match[1]].setdefault(int(match[2]), path)
-        if first is not path:
-            raise ValueError(f"{path.name} is there twice, {first} and {path}: remove one of the two")
+    for path in find_files(raw_dir):
+        if match := _FILENAME.fullmatch(path.name):
+            note_file(files[match[1]], int(match[2]), path)
     if not files["video"]:
         raise FileNotFoundError(
             f"{raw_dir} holds no CLEVRER videos (video_00000.mp4 and so on, in any subfolder): "
             "unzip video_train.zip, video_validation.zip and their like there"
         )
-    return {
-        split: _raw_videos({kind: _within(found, indices) for kind, found in files.items()})
-        for split, indices in SPLITS.items()
-        if _within(files["video"], indices)
-    }
+    videos, left_out = {}, []
+    for split, indices in SPLITS.items():
+        of_split = {kind: _within(found, indices) for kind, found in files.items()}
+        if of_split["video"]:
+            videos[split] = _raw_videos(split, of_split)
+        elif of_split["annotation"]:
+            reason = f"{split} has none, though it has annotations: the split is left out"
+            left_out.append(Problem("video_*.mp4", reason, True))
+    first = next(iter(videos.values()))
+    first[0] = first[0]._replace(problems=(*left_out, *first[0].problems))
+    return videos
 
 
 def _within(files: dict[int, Path], indices: range) -> dict[int, Path]:
     return {index: path for index, path in files.items() if index in indices}
 
 
-def _raw_videos(files: dict[str, dict[int, Path]]) -> list[RawVideo]:
-    videos = []
+def _raw_videos(split: str, files: dict[str, dict[int, Path]]) -> list[RawVideo]:
+    videos, of_all = [], []
+    if not files["annotation"] and split != "test":
+        of_all.append(
+            Problem("annotation_*.json", f"{split} has none: no objects, positions, collisions", False)
+        )
+    if not files["proposal"]:
+        of_all.append(Problem("proposal_*.json", f"{split} has none: no video has masks", False))
     for index in sorted(files["video"].keys() | files["annotation"].keys()):
-        problems = []
+        problems = [] if videos else of_all
         if index not in files["video"]:
             problems.append(Problem(f"video_{index:05d}.mp4", "no such file below the raw folder", True))
         elif files["annotation"] and index not in files["annotation"]:
@@ -121,7 +129,7 @@ def read_sample(raw: RawVideo, height: int, width: int, crop: bool) -> Sample:
             raise ValueError(f"{raw.video}: {len(frames)} frames instead of {NUM_FRAMES}")
     except (OSError, ValueError) as error:
         file, _, reason = str(error).partition(": ")
-        return Sample(None, (Problem(file, reason, True),))
+        return Sample(None, (*raw.problems, Problem(file, reason, True)))
     return Sample(_example(raw, frames, truth, segmentation), problems)
 
 

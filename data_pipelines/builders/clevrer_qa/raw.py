@@ -3,13 +3,14 @@
 Source: the README published with CLEVRER, and published statistics of its training questions.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_pipelines.builders.clevrer.raw import SPLITS
 from data_pipelines.builders.clevrer_qa.vocabulary import CHOICE_LENGTH, QUESTION_LENGTH, answer_id, word_ids
+from data_pipelines.json_files import read_json
+from data_pipelines.raw_files import find_files, note_file
 from data_pipelines.simulator.questions.executor import check_program
 
 FILENAMES = {"train": ("train.json",), "validation": ("validation.json", "val.json"), "test": ("test.json",)}
@@ -52,26 +53,21 @@ def find_question_files(raw_dir: Path) -> dict[str, Path]:
     """The question file of each split below a folder, however deep it lies: train.json and so on; val.json will do.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no question file in it.
+        OSError: there is no such folder, no question file in it, or a folder that may not be read.
         ValueError: a split has two.
     """
-    if not raw_dir.is_dir():
-        raise FileNotFoundError(f"there is no folder {raw_dir}")
-    found = {}
-    for split, names in FILENAMES.items():
-        paths = sorted(path for name in names for path in raw_dir.rglob(name) if "__MACOSX" not in path.parts)
-        if len(paths) > 1:
-            raise ValueError(
-                f"the questions of the {split} split are there twice, {paths[0]} and {paths[1]}: remove one"
-            )
-        if paths:
-            found[split] = paths[0]
+    split_of = {name: split for split, names in FILENAMES.items() for name in names}
+    found: dict[str, Path] = {}
+    for path in find_files(raw_dir):
+        if path.name in split_of:
+            split = split_of[path.name]
+            note_file(found, split, path, f"the question file of the {split} split")
     if not found:
         raise FileNotFoundError(
             f"{raw_dir} holds no CLEVRER questions (train.json, validation.json or test.json, in any subfolder): "
             "download them from the project page, or simulate some with python -m data_pipelines.simulator questions"
         )
-    return found
+    return {split: found[split] for split in FILENAMES if split in found}
 
 
 def read_questions(path: Path, split: str) -> Iterator[QuestionScene]:
@@ -83,10 +79,7 @@ def read_questions(path: Path, split: str) -> Iterator[QuestionScene]:
         ValueError: the file is no question file, or something in it is wrong; one line names the file, the scene and
             the question.
     """
-    try:
-        scenes = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from None
+    scenes = read_json(path)
     if not isinstance(scenes, list) or not scenes:
         raise ValueError(f"{path}: not a list of scenes with questions")
     seen: set[int] = set()
@@ -198,7 +191,9 @@ def _text(entry: Any, key: str) -> str:
 
 
 def _integer(entry: Any, key: str) -> int:
-    return _get(entry, key, int, "a whole number")
+    number = _get(entry, key, int, "a whole number")
+    _require(0 <= number < 2**31, f"{key} is {number}, not in 0 to 2**31 - 1")  # as it is stored
+    return number
 
 
 def _list(entry: Any, key: str) -> list:

@@ -80,7 +80,7 @@ def check_program(program: Sequence[str]) -> None:
     stack: list[str] = []
     for position, word in enumerate(program):
         if word not in SIGNATURES:
-            raise ValueError(f"the program has the unknown word {word!r}")
+            raise ValueError(f"the program has the unknown word {word!r:.40}")
         arguments, result = SIGNATURES[word]
         given = stack[len(stack) - len(arguments) :] if len(stack) >= len(arguments) else []
         if len(given) < len(arguments) or any(
@@ -88,10 +88,10 @@ def check_program(program: Sequence[str]) -> None:
         ):
             wanted = " and ".join(arguments).replace("|", " or ")
             raise ValueError(f"word {position + 1} of the program, {word!r}, needs {wanted}")
-        stack = stack[: len(stack) - len(arguments)]
+        del stack[len(stack) - len(arguments) :]
         stack.append(given[0].removesuffix("s") if result == "member" else result)
     if stack != ["answer"]:
-        raise ValueError(f"the program ends in {' and '.join(stack) or 'nothing'}, not in one answer")
+        raise ValueError(f"the program ends in {' and '.join(stack[:9]) or 'nothing'}, not in one answer")
 
 
 def execute(program: Sequence[str], truth: SceneTruth) -> str:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_pipelines.json_files import read_json
 from data_pipelines.simulator.config import SceneConfig, video_seed
 from data_pipelines.simulator.physics import simulate
 from data_pipelines.simulator.questions.generation import question_scenes
@@ -73,7 +74,7 @@ def check_videos(root: Path, config: dict, seed: int) -> None:
     if not path.exists():
         return
     try:
-        card = json.loads(path.read_text())
+        card = read_json(path)
         same = card["config"] == config and card["options"]["seed"] == seed
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path} is not a card of this simulator: choose another --output") from None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.annotations import COLORS, MATERIALS, SHAPES, Annotation, Attributes
+from data_pipelines.json_files import read_json
 from data_pipelines.simulator.records import SceneObject, Trajectory
 
 MOVING_SPEED = (
@@ -100,7 +101,7 @@ def read_truth(path: Path) -> SceneTruth:
         ValueError: the file is not such a truth; one line says so.
     """
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         frames = content["num_known_frames"]
         attributes = tuple(tuple(of_object) for of_object in content["attributes"])
         for of_object in attributes:
@@ -115,7 +116,7 @@ def read_truth(path: Path) -> SceneTruth:
             tuple((frame, (a, b)) for frame, (a, b) in content["collisions"]),
             tuple(frozenset((a, b) for a, b in pairs) for pairs in content["counterfactual"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not the truth of a simulated scene ({error}): remove it") from None
 
 
