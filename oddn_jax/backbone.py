@@ -11,14 +11,14 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.decoder import Decoded, SpatialBroadcastDecoder, compose
+from oddn_jax.decoder import Decoded, SpatialBroadcastDecoder, compose, unfold_pictures
 from oddn_jax.distributions import Posterior, slot_kl
 from oddn_jax.features import FeatureStack
 from oddn_jax.inference import Inference, iterative_inference
 from oddn_jax.layers import uniform_init
 from oddn_jax.losses import Losses
 from oddn_jax.metrics import training_diagnostics
-from oddn_jax.refinement import POOL, RefinementNetwork, empty_inputs
+from oddn_jax.refinement import POOL, RefinementNetwork, code_picture, empty_inputs
 from oddn_jax.video_model import Keys, Params, Seen, Video, VideoModel, check_one_source
 
 
@@ -44,7 +44,9 @@ class Backbone(VideoModel):
         self.decoder = self.decoder_type(config)
         self.refinement = self.refinement_type(config)
         init = uniform_init(config.initial_posterior_range)
-        self.initial_posterior = self.param("initial_posterior", init, (2 * config.latent_size,))
+        # Of all slots, or of the background's and of all others.
+        alike = (2,) if config.background_slot else ()
+        self.initial_posterior = self.param("initial_posterior", init, (*alike, 2 * config.latent_size))
 
     def infer(
         self,
@@ -113,8 +115,11 @@ class Backbone(VideoModel):
         return features.reshape(*video.shape[:-1], -1)
 
     def initial_posteriors(self, slots: tuple[int, ...], dtype: jax.typing.DTypeLike) -> Posterior:
-        """The learned posterior in front of the first decoding, the same for every slot."""
-        initial = jnp.broadcast_to(self.initial_posterior, (*slots, 2 * self.config.latent_size))
+        """The learned posterior in front of the first decoding, the same for every slot but the background's."""
+        initial = self.initial_posterior
+        if self.config.background_slot:
+            initial = initial[jnp.minimum(jnp.arange(self.config.num_slots), 1)]
+        initial = jnp.broadcast_to(initial, (*slots, 2 * self.config.latent_size))
         return Posterior(*jnp.split(initial.astype(dtype), 2, -1))
 
     def infer_context(
@@ -145,12 +150,18 @@ class Backbone(VideoModel):
 
         One layer alone has a size that hangs on the picture's, the dense code of the refinement network's pooled
         picture. A coarse pooled pixel stands for `factor` x `factor` fine ones, so it takes the sum of their weights.
+        A pyramid keeps its maps and that layer, and leaves out its finest step at either end: the decoder makes the
+        average of four pixels, in front of the sigmoid and the softmax, and the first patches see each pixel as four.
         There are as many times fewer pixels, so the KL counts as many times less, and keeps its balance.
 
         Source: our choice; objects are found in coarse pictures first, at a fraction of the cost (training diary).
         """
         config = self.config
         height, width = config.image_height, config.image_width
+        if config.pyramid and (config.pyramid, factor) != (3, 2):
+            raise ValueError(
+                f"pictures of pyramid={config.pyramid} cannot be {factor} times coarser: only 3, by 2"
+            )
         if factor < 1 or height % (POOL * factor) or width % (POOL * factor):
             raise ValueError(
                 f"{height}x{width} pictures cannot be {factor} times coarser: {POOL} must divide both sides"
@@ -159,15 +170,20 @@ class Backbone(VideoModel):
             config,
             image_height=height // factor,
             image_width=width // factor,
+            pyramid=max(config.pyramid - 1, 0),
             kl_weight=config.kl_weight / factor**2,
         )
 
         def coarsen(params):
-            code = params["refinement"]["code"]
-            rows, columns = coarse.image_height // POOL, coarse.image_width // POOL
-            kernel = code["kernel"].reshape(rows, factor, columns, factor, config.convolution_channels, -1)
-            kernel = kernel.sum((1, 3)).reshape(-1, kernel.shape[-1])
-            return params | {"refinement": params["refinement"] | {"code": code | {"kernel": kernel}}}
+            refinement, decoder = params["refinement"], params["decoder"]
+            if config.pyramid:
+                refinement = refinement | {"conv_0": _sum_patch(refinement["conv_0"])}
+                decoder = decoder | {"conv_3": _average_pixels_made(decoder["conv_3"])}
+            else:
+                refinement = refinement | {
+                    "code": _sum_pixels(refinement["code"], code_picture(coarse), factor)
+                }
+            return params | {"refinement": refinement, "decoder": decoder}
 
         return self.clone(config=coarse), coarsen
 
@@ -178,7 +194,7 @@ class Backbone(VideoModel):
 
     def decode(self, latents: Float[Array, "*b k l"]) -> Decoded:
         """Decodes slots into their pictures, their masks, and the picture they make together."""
-        return compose(*self.decoder(latents))
+        return unfold_pictures(compose(*self.decoder(latents)), self.config)
 
     def initialize_parameters(self) -> None:
         """Runs each submodule once on zeros: `model.init(key, method="initialize_parameters")` needs no video.
@@ -221,6 +237,25 @@ class Backbone(VideoModel):
         observed = inferred.latents[:, :num_observed]
         future = apply(observed, num_steps=num_predicted, method="rollout").decoded
         return seen._replace(predicted=future.reconstruction, predicted_masks=future.slot_masks)
+
+
+def _sum_pixels(code: dict[str, Any], size: tuple[int, int], factor: int) -> dict[str, Any]:
+    """The dense code of a picture of the given size, of that of one `factor` times as fine."""
+    rows, columns = size
+    inputs, outputs = code["kernel"].shape
+    channels = inputs // (rows * columns * factor**2)
+    kernel = code["kernel"].reshape(rows, factor, columns, factor, channels, outputs).sum((1, 3))
+    return code | {"kernel": kernel.reshape(-1, outputs)}
+
+
+def _sum_patch(layer: dict[str, Any]) -> dict[str, Any]:
+    """Patches of one pixel, of those of several."""
+    return layer | {"kernel": layer["kernel"].sum((0, 1), keepdims=True)}
+
+
+def _average_pixels_made(layer: dict[str, Any]) -> dict[str, Any]:
+    """A convolution that makes one pixel, of one that makes four."""
+    return jax.tree.map(lambda x: x.reshape(*x.shape[:-1], 4, -1).mean(-2), layer)
 
 
 def as_function(module: nn.Module) -> Callable:

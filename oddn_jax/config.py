@@ -48,8 +48,8 @@ class ODDNConfig:
     """
 
     # The picture.
-    image_height: int = 64  # pixels, a multiple of 4; paper A.3
-    image_width: int = 64  # pixels, a multiple of 4; 64 (centre crop) or 96 (whole frame)
+    image_height: int = 64  # pixels, a multiple of 4, or of 8 with `pyramid` 3; paper A.3
+    image_width: int = 64  # pixels, a multiple of the same; 64 (centre crop) or 96 (whole frame)
 
     # The backbone: iterative amortised inference (paper 3.1; IODINE).
     num_slots: int = 7  # K, paper A.3
@@ -57,6 +57,13 @@ class ODDNConfig:
     num_refinement_steps: int = 5  # T decodes and T - 1 updates, paper A.3
     hidden_size: int = 128  # LSTM and the code in front of it; IODINE code
     convolution_channels: int = 64  # decoder and refinement network; IODINE code
+    # 0: all convolutions at the size of the picture (the paper). 3, the cheap form: the decoder starts at an eighth of
+    # it and doubles that three times, the refinement network goes down to a quarter by patches; our choice, as slot
+    # models since have it (experiments/README.md). 2: that for pictures of half the size, see `Backbone.coarser`.
+    pyramid: int = 0
+    # Added to the mask logits of the first slot, which has an initial posterior of its own and so becomes the
+    # background's: it wins wherever no other has a reason to (our choice, training diary). 0: all slots are alike.
+    background_slot: float = 0.0
     initial_posterior_range: float = (
         0.5  # learned initial posterior ~ U(-r, r); IODINE code (the paper prints U(0.5, 0.5))
     )
@@ -129,6 +136,11 @@ class ODDNConfig:
     def __post_init__(self):
         self.validate()
 
+    @property
+    def fold(self) -> int:
+        """Pixels along each axis that the finest layers have side by side in one place; see `layers.fold`."""
+        return 2 if self.pyramid == 3 else 1
+
     def validate(self):
         """Checks the whole configuration.
 
@@ -138,10 +150,16 @@ class ODDNConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")
+        if self.pyramid not in (0, 2, 3):
+            raise ValueError(f"pyramid={self.pyramid} is not one of 0, 2, 3")
+        smallest, why = 4, "the pooling window"
+        if self.pyramid:
+            smallest = 1 << self.pyramid
+            why = f"pyramid={self.pyramid} doubles a map {smallest} times smaller"
         for name in ("image_height", "image_width"):
-            if getattr(self, name) < 4 or getattr(self, name) % 4:
+            if getattr(self, name) < smallest or getattr(self, name) % smallest:
                 raise ValueError(
-                    f"{name}={getattr(self, name)} must be a positive multiple of 4 (the pooling window)"
+                    f"{name}={getattr(self, name)} must be a positive multiple of {smallest} ({why})"
                 )
         at_least_one = (
             "num_slots latent_size num_refinement_steps hidden_size convolution_channels dynamics_size "
@@ -165,6 +183,7 @@ class ODDNConfig:
             "long_range_steps",
             "prediction_weight",
             "unroll",
+            "background_slot",
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative")

@@ -8,9 +8,19 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.layers import Convolution, add_bias, convolve, coordinate_channels, kernel_init, uniform_init
+from oddn_jax.layers import (
+    Convolution,
+    add_precisely,
+    convolve,
+    coordinate_channels,
+    elu,
+    kernel_init,
+    unfold,
+    uniform_init,
+)
 
 NUM_CONVOLUTIONS = 5
+NUM_PYRAMID_CONVOLUTIONS = 4
 
 
 class Decoded(NamedTuple):
@@ -31,6 +41,11 @@ def compose(slot_rgb: Float[Array, "*b k h w 3"], slot_mask_logits: Float[Array,
     return Decoded(slot_rgb, slot_mask_logits, slot_masks, (slot_masks * slot_rgb).sum(-4))
 
 
+def unfold_pictures(decoded: Decoded, config: ODDNConfig) -> Decoded:
+    """The pixels where they belong: what `compose` makes of the decoder's pictures is folded as these are."""
+    return Decoded(*(unfold(picture, config.fold) for picture in decoded))
+
+
 class BroadcastConvolution(nn.Module):
     """A 3x3 convolution over latents tiled to a picture, with two coordinate channels in front, without the tiling.
 
@@ -45,7 +60,8 @@ class BroadcastConvolution(nn.Module):
     def __call__(self, latents: Float[Array, "n l"]) -> Float[Array, "n h w c"]:
         """Returns the convolved picture of each slot."""
         config = self.config
-        height, width, channels = config.image_height, config.image_width, config.convolution_channels
+        height, width = config.image_height >> config.pyramid, config.image_width >> config.pyramid
+        channels = config.convolution_channels
         inputs = 2 + latents.shape[-1]
         kernel = self.param("kernel", kernel_init(config.kernel_gain), (3, 3, inputs, channels))
         bias = self.param("bias", uniform_init((9 * inputs) ** -0.5), (channels,))
@@ -54,7 +70,7 @@ class BroadcastConvolution(nn.Module):
         rows, columns = (_taps_inside(size).astype(taps.dtype) for size in (height, width))
         picture = jnp.einsum("wx,nhxc->nhwc", columns, jnp.einsum("hy,nyxc->nhxc", rows, taps))
         coordinates = coordinate_channels(height, width).astype(kernel.dtype)[None]
-        return add_bias(picture, convolve(coordinates, of_coordinates) + bias)
+        return add_precisely(picture, convolve(coordinates, of_coordinates) + bias)
 
 
 def _taps_inside(size: int) -> Float[Array, "size 3"]:
@@ -66,7 +82,11 @@ def _taps_inside(size: int) -> Float[Array, "size 3"]:
 class SpatialBroadcastDecoder(nn.Module):
     """Tiles the latents over the picture, adds coordinates, and convolves.
 
-    Source: the backbone's code; no dense layer in front of the broadcast.
+    With `pyramid` the broadcast map is an eighth of the picture, and each convolution after it makes four pixels of
+    every one (sub-pixel convolution): only the four output channels have the picture's size, and these stay folded.
+
+    Source: the backbone's code; no dense layer in front of the broadcast. The pyramid is our choice: the broadcast to a
+    small map is Slot Attention's, and XLA:CPU has no fast transposed convolution to enlarge it with.
     """
 
     config: ODDNConfig
@@ -74,19 +94,30 @@ class SpatialBroadcastDecoder(nn.Module):
     def setup(self):
         config = self.config
         channels, dtype = config.convolution_channels, config.compute_dtype
+        num_inner = (NUM_PYRAMID_CONVOLUTIONS if config.pyramid else NUM_CONVOLUTIONS) - 2
+        pixels = 4 if config.pyramid else 1  # that a convolution makes of each
         inner = [
-            Convolution(channels, channels, dtype=dtype, gain=self.config.kernel_gain)
-            for _ in range(NUM_CONVOLUTIONS - 2)
+            Convolution(channels, pixels * channels, dtype=dtype, gain=self.config.kernel_gain)
+            for _ in range(num_inner)
         ]
-        self.conv = [BroadcastConvolution(config), *inner, Convolution(channels, 4, dtype=dtype)]
+        last = Convolution(channels, config.fold**2 * 4, dtype=dtype)
+        self.conv = [BroadcastConvolution(config), *inner, last]
 
     def __call__(
         self, latents: Float[Array, "*b k l"]
     ) -> tuple[Float[Array, "*b k h w 3"], Float[Array, "*b k h w 1"]]:
-        """Returns the slots' mean colours in (0, 1) and their mask logits."""
-        x = latents.reshape(-1, latents.shape[-1])
-        for conv in self.conv[:-1]:
-            x = jax.nn.elu(conv(x))
+        """Returns the slots' mean colours in (0, 1) and their mask logits, folded by `config.fold`."""
+        config, channels = self.config, self.config.convolution_channels
+        x = elu(self.conv[0](latents.reshape(-1, latents.shape[-1])))
+        for conv in self.conv[1:-1]:
+            x = conv(x)
+            if config.pyramid:
+                x = unfold(x.reshape(*x.shape[:2], -1, channels), 2)
+            x = elu(x)
         x = self.conv[-1](x)
-        x = x.reshape(*latents.shape[:-1], *x.shape[1:]).astype(jnp.promote_types(x.dtype, jnp.float32))
-        return jax.nn.sigmoid(x[..., :3]), x[..., 3:]
+        x = x.reshape(*latents.shape[:-1], x.shape[1], -1, 4).astype(jnp.promote_types(x.dtype, jnp.float32))
+        rgb, mask_logits = jax.nn.sigmoid(x[..., :3]), x[..., 3:]
+        if config.background_slot:
+            first = jnp.arange(latents.shape[-2]) == 0
+            mask_logits += config.background_slot * first[:, None, None, None]
+        return rgb, mask_logits

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.decoder import Decoded, compose
+from oddn_jax.decoder import Decoded, compose, unfold_pictures
 from oddn_jax.distributions import (
     Posterior,
     mixture_log_likelihood,
@@ -24,6 +24,7 @@ from oddn_jax.distributions import (
     sample,
     slot_kl,
 )
+from oddn_jax.layers import fold
 from oddn_jax.refinement import RefinementInputs, RefinementState, refinement_inputs
 
 
@@ -124,6 +125,7 @@ def evaluate_and_look(
         posterior,
         gradient,
         features,
+        config.fold,
     )
     return step, inputs
 
@@ -142,8 +144,10 @@ def iterative_inference(
 ) -> Inference:
     """Infers the slots of each frame, independently of all others.
 
+    All pictures inside are folded by `config.fold`, as the decoder gives them.
+
     Args:
-      decode: latents -> (slot_rgb, slot_mask_logits).
+      decode: latents -> (slot_rgb, slot_mask_logits), folded.
       refine: (RefinementInputs, state) -> (change of the posterior, state).
       frames: pixels in [0, 1].
       features: further image channels for the refinement network, the same at each step.
@@ -154,6 +158,8 @@ def iterative_inference(
 
     Source: paper 3.1, Algorithm 1 lines 4-10; the backbone's code refines after every decoding but the last.
     """
+
+    frames, features = jax.tree.map(partial(fold, size=config.fold), (frames, features))
 
     def refinement_step(carry, noise):
         posterior, state = carry
@@ -181,7 +187,7 @@ def iterative_inference(
     return Inference(
         posterior=posterior,
         latents=last.latents,
-        decoded=last.decoded,
+        decoded=unfold_pictures(last.decoded, config),
         nll=append(nll, last.nll, batch_axes),
         kl=append(kl, last.kl, batch_axes),
         trajectory=jax.tree.map(lambda steps, end: append(steps, end, batch_axes), trajectory, posterior),

@@ -3,6 +3,7 @@
 Sizes are written as (inputs, outputs), so that a reader can check Table 4's parameter counts line by line.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -10,6 +11,18 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import variance_scaling
 from jaxtyping import Array, Float
+
+
+@jax.custom_jvp
+def elu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """x where it is positive, exp(x) - 1 elsewhere; its slope is taken from its result, so that x need not be kept."""
+    return jax.nn.elu(x)
+
+
+@elu.defjvp
+def _elu_jvp(primals, tangents):
+    y = elu(*primals)
+    return y, tangents[0] * (1 + jnp.minimum(y, 0))
 
 
 def kernel_init(gain: float = 1.0):
@@ -81,9 +94,33 @@ class Convolution(nn.Module):
         return add_bias(convolve(x.astype(dtype), kernel.astype(dtype), self.stride, self.padding), bias)
 
 
-def add_bias(x: Float[Array, "*b"], bias: Float[Array, "*#b"]) -> Float[Array, "*b"]:
-    """Adds a bias in no less than its own precision, and returns what has x's."""
-    return (x.astype(jnp.promote_types(x.dtype, bias.dtype)) + bias).astype(x.dtype)
+@jax.custom_vjp
+def add_bias(x: Float[Array, "*b h w c"], bias: Float[Array, " c"]) -> Float[Array, "*b h w c"]:
+    """Adds a bias in no less than its own precision, and returns what has x's.
+
+    The bias's gradient is taken by products with ones, picture by picture: XLA:CPU computes the terms of a plain sum
+    while it adds them up, channel by channel in steps of a whole pixel, which took a third of a cheap step (measured).
+    """
+    return add_precisely(x, bias)
+
+
+def _add_bias_forward(x, bias):
+    return add_bias(x, bias), bias
+
+
+def _add_bias_backward(bias, gradient):
+    pixels = gradient.reshape(math.prod(gradient.shape[:-3]), -1, gradient.shape[-1])
+    pixels = pixels.astype(jnp.promote_types(gradient.dtype, bias.dtype))
+    ones = jnp.ones(pixels.shape[:2], pixels.dtype)
+    return gradient, jnp.einsum("np,npc->nc", ones, pixels).sum(0).astype(bias.dtype)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
+def add_precisely(x: Float[Array, "*b"], y: Float[Array, "*#b"]) -> Float[Array, "*b"]:
+    """Adds in no less than y's precision, and returns what has x's."""
+    return (x.astype(jnp.promote_types(x.dtype, y.dtype)) + y).astype(x.dtype)
 
 
 def convolve(
@@ -103,6 +140,28 @@ def average_pixels(x: Float[Array, "*b h w c"], factor: int) -> Float[Array, "*b
     *lead, height, width, channels = x.shape
     blocks = x.reshape(*lead, height // factor, factor, width // factor, factor, channels)
     return blocks.mean((-4, -2))
+
+
+def fold(x: Float[Array, "*b h w c"], size: int) -> Float[Array, "*b y x c"]:
+    """Puts the pixels of each block of `size` x `size` side by side: [*b h w c] to [*b h/size w*size c].
+
+    What treats all pixels alike does not care where they lie. A layer that sees blocks takes them from here by a
+    reshape to [*b h/size w/size size*size*c], and one that makes blocks leaves them so.
+    """
+    if size == 1:
+        return x
+    *lead, height, width, channels = x.shape
+    blocks = x.reshape(*lead, height // size, size, width // size, size, channels)
+    return jnp.swapaxes(blocks, -4, -3).reshape(*lead, height // size, width * size, channels)
+
+
+def unfold(x: Float[Array, "*b y x c"], size: int) -> Float[Array, "*b h w c"]:
+    """The inverse of `fold`."""
+    if size == 1:
+        return x
+    *lead, rows, columns, channels = x.shape
+    blocks = x.reshape(*lead, rows, columns // size**2, size, size, channels)
+    return jnp.swapaxes(blocks, -4, -3).reshape(*lead, rows * size, columns // size, channels)
 
 
 def normalize(x: Float[Array, "..."], num_axes: int) -> Float[Array, "..."]:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import compose
 from oddn_jax.distributions import mixture_nll
+from oddn_jax.layers import fold
 
 
 class Prediction(NamedTuple):
@@ -45,5 +46,5 @@ def score_predictions(
         nll = mixture_nll(frames, decoded.slot_rgb, decoded.slot_masks, config.likelihood_variance)
         return nll, ((decoded.reconstruction - frames) ** 2).mean((-3, -2, -1))
 
-    target = jnp.array(target, jnp.int32)
+    target, video = jnp.array(target, jnp.int32), fold(video, config.fold)
     return Prediction(latents, *score(latents, video[:, target]), target, jnp.array(depth, jnp.int32))

@@ -1,5 +1,6 @@
 """RefinementNetwork: from what the decoder did wrong to a better posterior, and the inputs it looks at."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,8 @@ from oddn_jax.layers import (
     convolve,
     coordinate_channels,
     dense,
+    elu,
+    fold,
     kernel_init,
     normalize,
     uniform_init,
@@ -66,6 +69,7 @@ def refinement_inputs(
     posterior: Posterior,
     posterior_gradient: Posterior,
     features: Float[Array, "*b h w f"] | None,
+    folded: int = 1,
 ) -> RefinementInputs:
     """Stacks the auxiliary inputs of one refinement step: 16 image channels (and the features), 4 l numbers per slot.
 
@@ -74,10 +78,14 @@ def refinement_inputs(
     the backbone that is kept, because the paper's model was trained with it.
 
     Source: the backbone's code, in its channel order; the paper names only a part of them (3.1).
+
+    Args:
+      folded: by how much all pictures are, see `layers.fold`.
     """
     constant = jax.lax.stop_gradient
     log_likelihood_map = log_likelihood.sum(-1, keepdims=True)
-    coordinates = coordinate_channels(*image.shape[-3:-1]).astype(image.dtype)
+    height, width = image.shape[-3] * folded, image.shape[-2] // folded
+    coordinates = fold(coordinate_channels(height, width), folded).astype(image.dtype)
     frame = [
         image,
         constant(normalize(log_likelihood_map, 3)),
@@ -100,12 +108,18 @@ def refinement_inputs(
 
 def empty_inputs(config: ODDNConfig) -> RefinementInputs:
     """Zeros for one frame with one slot, to make parameters with."""
-    height, width = config.image_height, config.image_width
+    height, width = config.image_height // config.fold, config.image_width * config.fold
     return RefinementInputs(
         jnp.zeros((1, height, width, _num_frame_channels(config))),
         jnp.zeros((1, 1, height, width, NUM_SLOT_CHANNELS)),
         jnp.zeros((1, 1, 4 * config.latent_size)),
     )
+
+
+def code_picture(config: ODDNConfig) -> tuple[int, int]:
+    """Height and width of what the dense code is made of."""
+    smaller = 1 << (config.pyramid - 1) if config.pyramid else POOL
+    return config.image_height // smaller, config.image_width // smaller
 
 
 def _num_frame_channels(config: ODDNConfig) -> int:
@@ -141,6 +155,54 @@ class InputConvolution(nn.Module):
         return convolved(slots, of_slots) + once[..., None, :, :, :]
 
 
+class InputPatches(nn.Module):
+    """A dense layer on each block of pixels of `RefinementInputs.image`, the frame's part of it once for all slots.
+
+    Source: our choice; a strided convolution whose windows do not overlap, without its slow gradient on XLA:CPU.
+    """
+
+    inputs: int
+    outputs: int
+    size: int  # of a block; the pictures are folded by it
+    dtype: str
+    gain: float
+
+    @nn.compact
+    def __call__(
+        self, frame: Float[Array, "*b y x f"], slots: Float[Array, "*b k y x s"]
+    ) -> Float[Array, "*b k h w o"]:
+        """Returns a pixel for each block."""
+        shape = (self.size, self.size, self.inputs, self.outputs)
+        kernel = self.param("kernel", kernel_init(self.gain), shape).astype(self.dtype)
+        bias = self.param("bias", uniform_init((self.size**2 * self.inputs) ** -0.5), (self.outputs,))
+        first, of_slots, last = jnp.split(kernel, (3, 3 + NUM_SLOT_CHANNELS), axis=2)
+
+        def product(x, kernel):
+            blocks = x.reshape(-1, self.size**2 * x.shape[-1]).astype(self.dtype)
+            return (blocks @ kernel.reshape(-1, self.outputs)).reshape(*x.shape[:-2], -1, self.outputs)
+
+        once = add_bias(product(frame, jnp.concatenate([first, last], 2)), bias)
+        return product(slots, of_slots) + once[..., None, :, :, :]
+
+
+class Patches(nn.Module):
+    """A dense layer on each block of 2x2 pixels; see `InputPatches`."""
+
+    inputs: int
+    outputs: int
+    dtype: str
+    gain: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n y x o"]:
+        """Returns a pixel for each block."""
+        kernel = self.param("kernel", kernel_init(self.gain), (2, 2, self.inputs, self.outputs))
+        bias = self.param("bias", uniform_init((4 * self.inputs) ** -0.5), (self.outputs,))
+        n, height, width, _ = x.shape
+        y = fold(x, 2).reshape(-1, 4 * self.inputs) @ kernel.astype(self.dtype).reshape(-1, self.outputs)
+        return add_bias(y.reshape(n, height // 2, width // 2, self.outputs), bias)
+
+
 class LSTMCell(nn.Module):
     """An LSTM cell with two bias vectors, gates in the order input, forget, candidate, output.
 
@@ -167,7 +229,9 @@ class LSTMCell(nn.Module):
 class RefinementNetwork(nn.Module):
     """Convolutions, a dense code, an LSTM, and the additive change of the posterior (Eq. 3).
 
-    Source: the backbone's code.
+    With `pyramid` the first two convolutions are dense layers on blocks of 2x2 pixels, and nothing is pooled.
+
+    Source: the backbone's code; the pyramid is our choice.
     """
 
     config: ODDNConfig
@@ -177,11 +241,15 @@ class RefinementNetwork(nn.Module):
         config = self.config
         channels, hidden = config.convolution_channels, config.hidden_size
         options = {"dtype": config.compute_dtype, "gain": config.kernel_gain}
-        first = InputConvolution(_num_frame_channels(config) + NUM_SLOT_CHANNELS, channels, **options)
-        others = [Convolution(channels, channels, **options) for _ in range(NUM_CONVOLUTIONS - 1)]
-        self.conv = [first, *others]
-        pooled = (config.image_height // POOL) * (config.image_width // POOL) * channels
-        self.code = dense(pooled, hidden, **options)
+        inputs = _num_frame_channels(config) + NUM_SLOT_CHANNELS
+        convolutions = [Convolution(channels, channels, **options) for _ in range(NUM_CONVOLUTIONS - 1)]
+        if config.pyramid:
+            first = InputPatches(inputs, channels, config.fold, **options)
+            convolutions[0] = Patches(channels, channels, **options)
+        else:
+            first = InputConvolution(inputs, channels, **options)
+        self.conv = [first, *convolutions]
+        self.code = dense(math.prod(code_picture(config)) * channels, hidden, **options)
         self.lstm = self.lstm_type(4 * config.latent_size + hidden, hidden, config.compute_dtype)
         self.delta = dense(hidden, 2 * config.latent_size, dtype=config.compute_dtype)
 
@@ -192,12 +260,13 @@ class RefinementNetwork(nn.Module):
 
     def __call__(self, inputs: RefinementInputs, state: RefinementState) -> tuple[Posterior, RefinementState]:
         """Returns the change of the posterior's mean and log-variance, and the LSTM's next state."""
-        x = jax.nn.elu(self.conv[0](inputs.frame, inputs.slots))
+        x = elu(self.conv[0](inputs.frame, inputs.slots))
         lead = x.shape[:-3]
         x = x.reshape(-1, *x.shape[-3:])
         for conv in self.conv[1:]:
-            x = jax.nn.elu(conv(x))
-        code = jax.nn.elu(self.code(average_pixels(x, POOL).reshape(*lead, -1)))
+            x = elu(conv(x))
+        pooled = x if self.config.pyramid else average_pixels(x, POOL)
+        code = elu(self.code(pooled.reshape(*lead, -1)))
         state = self.lstm(jnp.concatenate([inputs.vector, code.astype(inputs.vector.dtype)], -1), state)
         delta = self.delta(state.hidden).astype(inputs.vector.dtype)
         return Posterior(*jnp.split(delta, 2, -1)), state

@@ -8,6 +8,8 @@ from oddn_jax.config import without_former_options
 
 # Options that older runs do not have, with the value that says what those did.
 LATER_OPTIONS = {
+    "model.pyramid": 0,
+    "model.background_slot": 0.0,
     "system": "ODDN",
     "optimizer": "adam",
     "fresh": (),

@@ -91,12 +91,18 @@ def apply(model: oddn_jax.VideoModel, params: Any, *arguments: jax.Array, method
     return model.apply(model.to_variables(params), *arguments, method=method)
 
 
-def follow_slots(decoded: oddn_jax.Decoded) -> np.ndarray:
+def has_background(model: oddn_jax.VideoModel) -> bool:
+    """Whether a model's first slot is the background's, as `ODDNConfig.background_slot` makes it."""
+    return bool(getattr(model.config, "background_slot", 0))
+
+
+def follow_slots(decoded: oddn_jax.Decoded, background: bool = False) -> np.ndarray:
     """The slot of each frame that goes on with each slot of the first frame: i64[t k], a permutation per frame.
 
     Frames are inferred one by one, so that their slots come in no common order. Consecutive frames are matched one to
     one at the least sum of (1 - overlap of the soft masks) + (distance of the slots' mean colours): the overlap tells
-    slow objects apart, the colour those that move too fast to overlap.
+    slow objects apart, the colour those that move too fast to overlap. With `background` the first slot goes on as the
+    first.
 
     Source: our choice. The distillation's own attention would not do: it is many to one, and what it has not learned
     yet would scramble the pictures.
@@ -111,19 +117,23 @@ def follow_slots(decoded: oddn_jax.Decoded) -> np.ndarray:
         shared = flat[frame - 1, before] @ flat[frame].T
         joint = flat[frame - 1, before].sum(-1)[:, None] + flat[frame].sum(-1) - shared
         distance = np.linalg.norm(colors[frame - 1, before, None] - colors[frame], axis=-1)
-        order.append(linear_sum_assignment(distance - shared / np.maximum(joint, 1e-6))[1])
+        cost = distance - shared / np.maximum(joint, 1e-6)
+        first = int(background)
+        others = first + linear_sum_assignment(cost[first:, first:])[1]
+        order.append(np.concatenate([np.arange(first), others]))
     return np.stack(order)
 
 
-def align(observation: Observation, num_observed: int) -> Observation:
+def align(observation: Observation, num_observed: int, background: bool = False) -> Observation:
     """Puts the slots of one clip, without a batch axis, in the order of its first frame's.
 
     Args:
         num_observed: frames in front of the rollout, whose slots are in the order of the last of them.
+        background: of `has_background`, for the model that has observed.
     """
     if observation.decoded.slot_masks is None:
         return observation
-    order = follow_slots(observation.decoded)
+    order = follow_slots(observation.decoded, background)
     distillation, interaction = observation.distillation, observation.interaction
     if distillation is not None:
         later = order[1:]
@@ -188,11 +198,12 @@ def centroids(slot_masks: np.ndarray) -> np.ndarray:
     return np.stack([x, y], -1)
 
 
-def moving_slot(slot_masks: np.ndarray) -> int:
-    """The slot f32[t k h w 1] whose centre travels farthest; the largest one, the background, is left out."""
+def moving_slot(slot_masks: np.ndarray, background: bool = False) -> int:
+    """The slot f32[t k h w 1] whose centre travels farthest, but the background's, else the largest, left out."""
     areas = slot_masks.sum((0, 2, 3, 4))
     travelled = np.linalg.norm(np.diff(centroids(slot_masks), axis=0), axis=-1).sum(0)
-    return int(np.where(np.arange(len(areas)) == areas.argmax(), -1, travelled).argmax())
+    left_out = 0 if background else areas.argmax()
+    return int(np.where(np.arange(len(areas)) == left_out, -1, travelled).argmax())
 
 
 def slots_of_objects(

@@ -41,6 +41,7 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
     Raises:
         ValueError: the model predicts no frames.
     """
+    background = analysis.has_background(model)
     if not analysis.has_dynamics(model):
         clip = video[None] / np.float32(255)
         seen = jax.device_get(analysis.observe(model, params, clip, num_steps))
@@ -48,7 +49,7 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
             raise ValueError(
                 f"{type(model).__name__} predicts no frames: draw it with `python -m experiments.figures`"
             )
-        return analysis.align(jax.tree.map(lambda x: x[0], seen), len(video))
+        return analysis.align(jax.tree.map(lambda x: x[0], seen), len(video), background)
     parts = []
     for start in range(0, len(video), CHUNK):
         part = video[start : start + CHUNK]
@@ -59,7 +60,7 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
     if len(video) == 1:
         return Observation(latents, decoded, None, None, None)
     rest = jax.device_get(_continue(model, params, latents, num_steps))
-    return analysis.align(Observation(latents, decoded, *rest), len(video))
+    return analysis.align(Observation(latents, decoded, *rest), len(video), background)
 
 
 @compiled.for_model(static_argnums=0)

@@ -131,7 +131,7 @@ def draw_dynamics(
     trained: Trained, clips: list[Clip], spread: np.ndarray, folder: pathlib.Path
 ) -> list[Picture]:
     """Figure 10 a to c."""
-    clip, frame, slot, reason = find_mover(clips)
+    clip, frame, slot, reason = find_mover(clips, analysis.has_background(trained.model))
     seen = clip.seen
     dynamics, latents = seen.interaction.updated_dynamics[frame - 1], seen.latents[frame]
     apply = partial(analysis.apply, trained.model, trained.params)

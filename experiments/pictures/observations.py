@@ -85,7 +85,10 @@ def observed_clips(trained: Trained, source: Source, limit: int, selection: str 
             seen = jax.device_get(analysis.observe(trained.model, trained.params, padded))
             for clip in range(len(video)):
                 one = jax.tree.map(lambda x, clip=clip: x[clip], (batch, seen))
-                yield Clip(one[0], analysis.align(one[1], trained.model.num_context_frames))
+                aligned = analysis.align(
+                    one[1], trained.model.num_context_frames, analysis.has_background(trained.model)
+                )
+                yield Clip(one[0], aligned)
 
 
 def look(
@@ -132,7 +135,7 @@ def find_collision(source: Source, clip: Clip) -> Collision:
     return Collision(analysis.strongest_pair(clip.seen.interaction.pair_attention), None, reason)
 
 
-def find_mover(clips: list[Clip]) -> tuple[Clip, int, int, str]:
+def find_mover(clips: list[Clip], background: bool = False) -> tuple[Clip, int, int, str]:
     """A clip, a frame and a slot in motion: that of the fastest object, or else the one that travels farthest."""
     speeds = [np.nan_to_num(np.linalg.norm(clip.batch["image_velocity"], axis=-1))[1:] for clip in clips]
     candidates = itertools.chain.from_iterable(
@@ -148,5 +151,6 @@ def find_mover(clips: list[Clip]) -> tuple[Clip, int, int, str]:
         if slots is not None:
             return clip, frame + 1, slots[0], "It shows the fastest object."
     clip = clips[0]
-    slot = analysis.moving_slot(clip.seen.decoded.slot_masks)
-    return clip, 1, slot, "It travels farthest of all but the largest slot."
+    slot = analysis.moving_slot(clip.seen.decoded.slot_masks, background)
+    left_out = "background's" if background else "largest"
+    return clip, 1, slot, f"It travels farthest of all but the {left_out} slot."

@@ -139,7 +139,8 @@ def load(config: VQAConfig, sources: Sources) -> tuple[VQAConfig, dict[str, Data
     if num_frames < config.num_frames:
         say(f"{num_frames} frames a video, {config.num_frames} were asked for: the videos have {available}")
     data = [join(of_split, of_videos, split) for of_split, of_videos, split in zip(asked, seen, splits)]
-    fitted = fit_model(config, data[0].videos.shape[-1], num_slots, num_frames)
+    background = config.features != "truth" and extraction.has_background(sources.features)
+    fitted = fit_model(config, data[0].videos.shape[-1], num_slots, num_frames, background)
     return fitted, dict(zip(splits, data))
 
 
@@ -151,9 +152,12 @@ def make_blind(config: VQAConfig, *asked: questions.Questions) -> tuple[VQAConfi
     return fit_model(blind, config.model.feature_size, 1, 1), *data
 
 
-def fit_model(config: VQAConfig, feature_size: int, num_slots: int, num_frames: int) -> VQAConfig:
+def fit_model(
+    config: VQAConfig, feature_size: int, num_slots: int, num_frames: int, background_slot: bool = False
+) -> VQAConfig:
     """The config with a model for so many slots of so many numbers in so many frames."""
     fitting = {"feature_size": feature_size, "num_slots": num_slots, "num_frames": num_frames}
+    fitting |= {"background_slot": background_slot}
     if config.model.form == "relative":
         fitting |= {"word_size": feature_size - 2}
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **fitting))

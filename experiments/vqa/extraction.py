@@ -188,6 +188,11 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     return manifest
 
 
+def has_background(folder: pathlib.Path) -> bool:
+    """Whether the first slot is the background's in all frames, by the config of the model that saw them."""
+    return bool(read_manifest(folder)["identity"]["config"].get("background_slot", 0))
+
+
 def _write_manifest(
     folder: pathlib.Path, identity: dict, numbers: dict[str, int], provenance: dict, name: str
 ) -> None:

@@ -111,7 +111,7 @@ def _look(config: VQAConfig, part: Part, key: jax.Array) -> tuple[jax.Array, ...
     def look(video, words, choices, id):
         frames_key, order_key, hidden_key, dropout_key = jax.random.split(jax.random.fold_in(key, id), 4)
         video = slots.training_frames(frames_key, video, model.num_frames, config.frame_stride)
-        video = slots.shuffle_slots(order_key, video)
+        video = slots.shuffle_slots(order_key, video, model.background_slot)
         hidden = slots.hide_slots(hidden_key, model.num_frames, model.num_slots)
         repeated = (jnp.broadcast_to(x, (num_choices, *x.shape)) for x in (video, hidden, words))
         return *repeated, choices, jax.random.split(dropout_key, num_choices)

@@ -1,5 +1,6 @@
 """ALOE: answers a question about a video by attention over the words and the slots of all frames."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -103,16 +104,20 @@ class ALOE(nn.Module):
         Neither this nor `judge` depends on the order of the slots, as long as it is the same in all frames.
         """
         choice = jnp.full((*question.shape[:-1], CHOICE_LENGTH), PADDING, question.dtype)
-        return self(jax.vmap(sort_slots)(slots), question, choice).answer_logits
+        return self(self.sorted(slots), question, choice).answer_logits
 
     def judge(
         self, slots: Float[Array, "b t k d"], question: Int[Array, "b 20"], choices: Int[Array, "b c 12"]
     ) -> Float[Array, "b c"]:
         """A logit for each choice of multiple-choice questions, each judged without the others: above 0 is correct."""
         num_choices = choices.shape[-2]
-        slots = jax.vmap(sort_slots)(slots)
+        slots = self.sorted(slots)
         slots, question = (jnp.repeat(x[:, None], num_choices, axis=1) for x in (slots, question))
         return self(slots, question, choices).choice_logit
+
+    def sorted(self, slots: Float[Array, "b t k d"]) -> Float[Array, "b t k d"]:
+        """The slots of each video in the order that their content gives."""
+        return jax.vmap(partial(sort_slots, background=self.config.background_slot))(slots)
 
     def text_tokens(self, words: Int[Array, "*b n"]) -> Float[Array, "*b n e"]:
         """Embedded words with what they belong to: question or choice, and text rather than slots.

@@ -21,6 +21,7 @@ class ALOEConfig:
     feature_size: int = 20  # numbers per slot; ODDN paper, section 4.3: 16 latents and 4 dynamics
     num_slots: int = 7  # paper A.3
     num_frames: int = 25  # ALOE: 25 of CLEVRER's 128 frames
+    background_slot: bool = False  # the first slot is the background's and stays the first; our choice
 
     # "relative": ALOE's own: Transformer-XL's relative positions, one input layer with ReLU for all tokens, text before
     # slots, padding is a word. "absolute": SlotFormer's: learned positions, an input layer per modality, slots before

@@ -33,20 +33,24 @@ def training_frames(
     return slots[start + stride * jnp.arange(num_frames)]
 
 
-def shuffle_slots(key: PRNGKeyArray, slots: Float[Array, "t k d"]) -> Float[Array, "t k d"]:
-    """Puts the slots into a random order, the same one in all frames."""
-    return jax.random.permutation(key, slots, axis=1, independent=False)
+def shuffle_slots(
+    key: PRNGKeyArray, slots: Float[Array, "t k d"], background: bool = False
+) -> Float[Array, "t k d"]:
+    """Puts the slots into a random order, the same one in all frames; the background's, if any, stays the first."""
+    first, others = slots[:, : int(background)], slots[:, int(background) :]
+    return jnp.concatenate([first, jax.random.permutation(key, others, axis=1, independent=False)], 1)
 
 
-def sort_slots(slots: Float[Array, "t k d"]) -> Float[Array, "t k d"]:
+def sort_slots(slots: Float[Array, "t k d"], background: bool = False) -> Float[Array, "t k d"]:
     """Puts the slots into an order that their content gives, the same one in all frames.
 
-    Whatever order they come in, the result is one and the same, and so is what is made of it.
+    Whatever order they come in, the result is one and the same, and so is what is made of it. With `background` the
+    first stays the first.
 
     Source: our choice; training shuffles, hence any fixed order is as good as another.
     """
-    means = slots.mean(0)  # [k d]
-    return slots[:, jnp.lexsort(means.T)]
+    first, others = slots[:, : int(background)], slots[:, int(background) :]
+    return jnp.concatenate([first, others[:, jnp.lexsort(others.mean(0).T)]], 1)
 
 
 def hide_slots(key: PRNGKeyArray, num_frames: int, num_slots: int) -> Bool[Array, "t k"]:

@@ -92,6 +92,14 @@ def test_slots_of_one_colour_are_followed_by_where_they_are():
     np.testing.assert_array_equal(np.take_along_axis(orders, followed, 1), np.tile(np.arange(3), (3, 1)))
 
 
+def test_the_backgrounds_slot_is_not_exchanged_for_one_that_looks_more_like_it():
+    decoded = decoded_discs(PATHS, COLORS)
+    swapped = shuffled(decoded, [(0, 1, 2), (1, 0, 2), (1, 0, 2), (1, 0, 2)])
+    np.testing.assert_array_equal(analysis.follow_slots(swapped)[1:, 0], [1, 1, 1])
+    followed = analysis.follow_slots(swapped, background=True)
+    np.testing.assert_array_equal(followed, [(0, 1, 2)] * 4)
+
+
 def random_observation(generator, num_frames, num_observed, num_slots=3):
     def normal(*shape):
         return generator.normal(size=shape)
@@ -182,6 +190,9 @@ def test_the_moving_slot_is_no_background():
     masks = discs(PATHS * [[[1, 1], [0, 0]]] + [[[0, 0], [12, 12]]])  # the second disc rests
     assert analysis.moving_slot(masks) == 1
     assert analysis.moving_slot(masks[:, [1, 2, 0]]) == 0
+    assert (
+        analysis.moving_slot(masks[:, [1, 2, 0]], background=True) == 2
+    )  # the first is out, whatever it shows
 
 
 def test_prediction_errors_by_hand():

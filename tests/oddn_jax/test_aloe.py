@@ -257,6 +257,13 @@ def test_order_of_slots():
     assert sorted(places) == list(range(5)) != places
     np.testing.assert_array_equal(shuffled, video[:, np.array(places)])
     np.testing.assert_array_equal(slots.sort_slots(shuffled), slots.sort_slots(video))
+    kept = slots.shuffle_slots(jax.random.key(1), video, background=True)
+    np.testing.assert_array_equal(kept[:, 0], video[:, 0])
+    np.testing.assert_array_equal(slots.sort_slots(kept), slots.sort_slots(video))
+    others = [slots.sort_slots(x, background=True) for x in (kept, video)]
+    np.testing.assert_array_equal(*others)
+    np.testing.assert_array_equal(others[0][:, 0], video[:, 0])
+    assert not np.array_equal(kept, video) and not np.array_equal(others[0], slots.sort_slots(video))
     hidden = slots.hide_slots(jax.random.key(2), 300, 5)
     assert (hidden.sum(-1) == 1).all() and hidden.any(0).all()
 

@@ -29,6 +29,8 @@ def test_configs_are_hashable_and_plain(name):
         ("image_height", 30),
         ("image_width", 0),
         ("num_slots", 0),
+        ("pyramid", 1),
+        ("background_slot", -1.0),
         ("num_context_frames", 1),
         ("likelihood_variance", 0.0),
         ("kernel_gain", 0.0),

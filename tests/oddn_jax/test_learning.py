@@ -45,6 +45,9 @@ BASELINE = SMALL | {"share_noise": False}  # as published
 CASES = {
     "IODINE": Case(IODINE, ODDNConfig.preset("quickstart", **BASELINE), 2e-3, 1000, 2e-3),
     "ODDN": Case(ODDN, ODDNConfig.preset("quickstart", **SMALL), 2e-3, 1500, 2e-3, 0.5),
+    "ODDN, cheap form": Case(
+        ODDN, ODDNConfig.preset("quickstart", pyramid=3, background_slot=2.0, **SMALL), 2e-3, 1500, 2e-3, 0.5
+    ),
     "IODINE linear": Case(
         IODINELinear, IODINELinearConfig.preset("quickstart", **BASELINE), 2e-3, 1500, 2e-3, 0.5
     ),

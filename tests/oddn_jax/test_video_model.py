@@ -32,8 +32,8 @@ BACKBONE = dict(
 TINY = {
     "ODDN": oddn_jax.ODDNConfig(**BACKBONE),
     "IODINE": oddn_jax.ODDNConfig(**BACKBONE),
-    "IODINELinear": IODINELinearConfig(**BACKBONE, predictor_hidden_size=4),
-    "PROVIDE": ProvideConfig(**BACKBONE, unroll=1),
+    "IODINELinear": IODINELinearConfig(**BACKBONE, predictor_hidden_size=4, pyramid=3, background_slot=1.0),
+    "PROVIDE": ProvideConfig(**BACKBONE, unroll=1, pyramid=3, background_slot=1.0),
     "SRVP": SRVPConfig(
         image_height=16,
         image_width=16,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
-from oddn_jax.decoder import Decoded, compose
+from oddn_jax.decoder import Decoded, compose, unfold_pictures
 from oddn_jax.distributions import (
     Posterior,
     mixture_log_likelihood,
@@ -18,6 +19,7 @@ from oddn_jax.distributions import (
     sample,
 )
 from oddn_jax.inference import Inference
+from oddn_jax.layers import fold
 from oddn_jax.refinement import RefinementInputs, RefinementState, refinement_inputs
 
 
@@ -107,6 +109,7 @@ def evaluate_and_look(
         posterior,
         Posterior(by_mean, by_log_variance),
         features,
+        config.fold,
     )
     return decoded, -log_likelihood.sum((-3, -2, -1)), inputs
 
@@ -144,6 +147,7 @@ def infer_frame(
     """
     hidden = memory.state.hidden
     prior = networks.prior(hidden)
+    frame, features = jax.tree.map(partial(fold, size=config.fold), (frame, features))
 
     def refinement_step(posterior, state, latents, noise):
         decoded, nll, inputs = evaluate_and_look(
@@ -180,7 +184,7 @@ def infer_frame(
     def over_steps(*steps):
         return jnp.stack((*steps[:1] * (config.num_refinement_steps - num_decodings), *steps), frame.ndim - 3)
 
-    trajectory_over_steps = jax.tree.map(over_steps, *trajectory)
+    trajectory_over_steps, decoded = jax.tree.map(over_steps, *trajectory), unfold_pictures(decoded, config)
     inference = Inference(
         trajectory[-1], latents, decoded, over_steps(*nll), over_steps(*kl), trajectory_over_steps
     )
@@ -196,11 +200,12 @@ def simulate_frame(
     """
     slot_rgb, slot_mask_logits = networks.decode(memory.first_latents, memory.state.hidden)
     decoded = compose(slot_rgb, slot_mask_logits)
-    frame = decoded.reconstruction
+    frame, seen = decoded.reconstruction, unfold_pictures(decoded, config)
     features = None
     if networks.features is not None:
-        features = networks.features(frame.reshape(-1, *frame.shape[-3:]))
-        features = features.reshape(*frame.shape[:-1], -1)
+        picture = seen.reconstruction
+        features = networks.features(picture.reshape(-1, *picture.shape[-3:]))
+        features = fold(features.reshape(*picture.shape[:-1], -1), config.fold)
     likelihoods = pixel_likelihoods(frame, slot_rgb, config.likelihood_variance)
     inputs = refinement_inputs(
         frame,
@@ -214,6 +219,7 @@ def simulate_frame(
         initial_posterior,
         jax.tree.map(jnp.zeros_like, initial_posterior),
         features,
+        config.fold,
     )
     _, state = networks.refine(inputs, jax.tree.map(jnp.zeros_like, memory.state), memory.state)
-    return Memory(state, memory.first_latents), decoded
+    return Memory(state, memory.first_latents), seen

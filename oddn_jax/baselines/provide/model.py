@@ -16,7 +16,7 @@ from oddn_jax.baselines.provide.networks import (
     ConditionalPrior,
     TemporalRefinementNetwork,
 )
-from oddn_jax.decoder import Decoded, compose
+from oddn_jax.decoder import Decoded, compose, unfold_pictures
 from oddn_jax.distributions import sample
 from oddn_jax.inference import Inference, scan_unroll
 from oddn_jax.losses import Losses, iteration_weights
@@ -131,7 +131,7 @@ class PROVIDE(Backbone):
 
     def decode(self, latents: Float[Array, "*b k l"], hidden: Float[Array, "*b k m"]) -> Decoded:
         """Decodes slots, given the memory of the frame before, into their pictures, masks and common picture."""
-        return compose(*self.decoder(latents, hidden))
+        return unfold_pictures(compose(*self.decoder(latents, hidden)), self.config)
 
     def rollout(
         self,
