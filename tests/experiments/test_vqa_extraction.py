@@ -157,8 +157,10 @@ def exchange(folder):
         (exchange, "is of another extraction than features.json says"),
         (lambda folder: (folder / "features.json").write_text("{"), "features.json cannot be read"),
         (
-            lambda folder: (folder / "features.json").write_text('{"format": 2}'),
-            "format 2, this version reads 1",
+            lambda folder: (folder / "features.json").write_text(
+                json.dumps({"format": extraction.FORMAT + 1})
+            ),
+            f"format {extraction.FORMAT + 1}, this version reads {extraction.FORMAT}",
         ),
         (lambda folder: (folder / "features.json").unlink(), "holds no features: extract some"),
     ],
