@@ -157,8 +157,8 @@ def exchange(folder):
         (exchange, "is of another extraction than features.json says"),
         (lambda folder: (folder / "features.json").write_text("{"), "features.json cannot be read"),
         (
-            lambda folder: (folder / "features.json").write_text('{"format": 2}'),
-            "format 2, this version reads 1",
+            lambda folder: (folder / "features.json").write_text('{"format": 1}'),
+            "format 1, this version reads 2",
         ),
         (lambda folder: (folder / "features.json").unlink(), "holds no features: extract some"),
     ],
