@@ -13,9 +13,12 @@ def prepare(config: TrainConfig) -> pathlib.Path:
     """The folder of a run's data set, as `find` gives it, with clips to train on and to validate with.
 
     Raises:
-        FileNotFoundError, ValueError: as `find`, or it has no such clips.
+        FileNotFoundError, ValueError: as `find`, or it has no such split or clips.
     """
-    data = config.data
+    data, possible = config.data, available_splits(config.data)
+    for option, split in (("data", "train"), ("data.valid_split", data.valid_split)):
+        if split not in possible:
+            raise ValueError(f"config.{option}: {_no_split(data, split, possible)}")
     path = find(data, config.model, ["train", data.valid_split])
     for split in ("train", data.valid_split):
         if num_videos(config, path, split) == 0:

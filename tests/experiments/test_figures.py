@@ -206,7 +206,7 @@ def test_an_exported_file_as_a_program(run, data_dir, tmp_path, run_program, cap
     [
         (["--run=nowhere"], "nowhere is no run folder"),
         (["--export=nowhere.safetensors"], "nowhere.safetensors"),
-        (["--split=fourth"], "--split=fourth: .* no such split, there are train, validation"),
+        (["--split=fourth"], "--split=fourth: .* has no split 'fourth', there are train, validation"),
         (["--data=nothing/at_all"], "nothing"),
         (["--data=block_towers/64x64"], "no data set .*block_towers.*: build it with"),
         (["--num_clips=0"], "must be at least 1"),
