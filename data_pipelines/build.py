@@ -6,15 +6,15 @@ The options of a config (see `--help` after the name) make a config of their own
 """
 
 import argparse
-import contextlib
-import fcntl
 import logging
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_pipelines.claims import FILENAME, claim
+from data_pipelines.command_line import Parser, exit_code
 from data_pipelines.configs import (
     DATASETS,
     available_splits,
@@ -91,8 +91,7 @@ def build(
         data_dir: data sets are laid out below it as TFDS does: NAME/CONFIG/VERSION.
         splits: None for all that the simulator makes, or that there are raw files of.
         raw_dir: holds the unzipped raw files; only for data sets that have some.
-        jobs: processes that read or render, None for one a processor. They are spawned: a script that asks for more
-            than one needs its `if __name__ == "__main__"`.
+        jobs: processes that read or render, None for one a processor. They never import the calling script.
         shard: which share of the parts is made, from 0; a split comes about when all of its parts are there.
         num_shards: how many shares there are, each made by another machine.
         strict: the first damaged or missing file is an error.
@@ -131,8 +130,9 @@ def build(
         raise ValueError(f"shard must be from 0 to num_shards - 1, not {shard} of {num_shards}")
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = ".lock" if num_shards == 1 else f".lock-{shard}-of-{num_shards}"
-    with _locked(path.parent / lock):
+    # Two that make the same would do no harm, but the same work.
+    of_shard = FILENAME if num_shards == 1 else f"shard-{shard}-of-{num_shards}-{FILENAME}"
+    with claim(path.parent, wait=True, filename=of_shard):
         make = _maker(builder, config, jobs, strict, progress, shard, num_shards)
         lacking = make(path, Path(raw_dir) if raw_dir else None, wanted or None)
     return _summary(path, lacking, strict)
@@ -152,21 +152,6 @@ def _maker(builder, config, *options: Any):
         logger.setLevel(level)
     made.options = BuildOptions(*options)
     return made.make
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Waits for another build of the same; it would do no harm, but the same work."""
-    # The system releases the lock of a killed process.
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another build of {path.parent}", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks
-        yield
 
 
 def _summary(path: Path, lacking: dict[str, tuple[int, int]], strict: bool) -> BuildSummary:
@@ -210,13 +195,8 @@ def _print_summary(summary: BuildSummary) -> None:
         )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise ValueError(message)  # one line, without the usage in front
-
-
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, str, Any]:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m data_pipelines.build",
         description="Builds a data set. `NAME --help` lists the options of its configs.",
         add_help=False,
@@ -258,21 +238,21 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
-    try:
+
+    def body():
         parsed, name, config = _parse(expand_arguments(sys.argv[1:] if arguments is None else arguments))
         before = built_splits(dataset_path(name, config.name, parsed.data_dir))
         options = {key: getattr(parsed, key) for key in ("raw_dir", "jobs", "shard", "num_shards", "strict")}
-        summary = build(name, config, parsed.data_dir, splits=parsed.split, **options)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    if tuple(summary.splits) == before and not summary.incomplete_splits:
-        print(f"{summary.path} was built already; remove the folder to build it again")
-    _print_summary(summary)
-    return 0
+        try:
+            summary = build(name, config, parsed.data_dir, splits=parsed.split, **options)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            raise
+        if tuple(summary.splits) == before and not summary.incomplete_splits:
+            print(f"{summary.path} was built already; remove the folder to build it again")
+        _print_summary(summary)
+
+    return exit_code(body, lambda: "build")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,17 @@ def builder_class(name: str):
 
     Raises:
         ValueError: there is no such data set.
+        OSError: a package that writes data sets is not installed.
     """
     if name not in DATASETS:
         raise ValueError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}")
-    return importlib.import_module(f"data_pipelines.builders.{name}.{name}_dataset_builder").Builder
+    try:
+        return importlib.import_module(f"data_pipelines.builders.{name}.{name}_dataset_builder").Builder
+    except ModuleNotFoundError as error:
+        raise OSError(
+            f"building data sets needs {error.name}, which is not installed: `pip install 'oddn_jax[data]'` brings it "
+            "where it exists, which is not everywhere (docs/promises.md)"
+        ) from error
 
 
 def make_config(name: str, base: str | None = None, **options: Any):

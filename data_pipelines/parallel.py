@@ -1,4 +1,4 @@
-"""Runs independent tasks in several processes and hands the results out in order."""
+"""Worker processes, and how they run independent tasks whose results are handed out in order."""
 
 import collections
 import concurrent.futures
@@ -6,9 +6,13 @@ import concurrent.futures.process
 import contextlib
 import math
 import multiprocessing
+import multiprocessing.connection
+import multiprocessing.context
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +23,34 @@ T = TypeVar("T")
 # is a search of chance length, 8 processes then do 0.87 of what they could, and with 4 0.998.
 WINDOW = 4
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+_starting = threading.Lock()
+
+
+class _Worker(multiprocessing.context.SpawnProcess):
+    """A spawned process that does not run the calling script again.
+
+    Python's own runs the main module once more in each worker, for functions that are defined there. Ours never are: a
+    script without `if __name__ == "__main__"` would start itself over and over, and a program that trains would load
+    JAX in every worker.
+    """
+
+    def start(self) -> None:
+        with _starting:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            try:
+                super().start()
+            finally:
+                sys.modules["__main__"] = main
+
+
+class _WorkerContext(multiprocessing.context.SpawnContext):
+    Process = _Worker
+
+
+WORKERS = _WorkerContext()  # used like `multiprocessing.get_context("spawn")`
 
 
 def default_jobs() -> int:
@@ -85,7 +117,7 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int) -> Iterator[T]:
 
     Args:
         tasks: callables without arguments; with several jobs they are pickled.
-        jobs: processes, at least 1. They are spawned: the calling script needs its `if __name__ == "__main__"`.
+        jobs: processes, at least 1. They never import the calling script.
 
     Raises:
         ChildProcessError: a process was killed.
@@ -94,12 +126,11 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int) -> Iterator[T]:
         for task in tasks:
             yield task()
         return
-    context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
+    executor = concurrent.futures.ProcessPoolExecutor(jobs, mp_context=WORKERS, initializer=_start_worker)
     waiting: collections.deque[concurrent.futures.Future[T]] = collections.deque()
     try:
         for task in tasks:
-            with _single_threaded():  # the executor starts a process when a task finds none idle
+            with single_threaded():  # the executor starts a process when a task finds none idle
                 waiting.append(executor.submit(task))
             if len(waiting) == WINDOW * jobs:
                 yield waiting.popleft().result()
@@ -115,7 +146,8 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int) -> Iterator[T]:
 
 
 @contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
+    """Processes started inside use one thread each: there is one per core, and sums keep their order."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
@@ -126,11 +158,16 @@ def _single_threaded() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group; the parent decides. A parent that is killed leaves no worker behind.
+    # Ctrl-C reaches the whole process group; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+def end_with_parent() -> None:
+    """Ends this worker when its parent is gone: what is left behind would write on beside the next command's."""
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)

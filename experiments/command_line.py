@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -17,13 +16,15 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
+from data_pipelines.command_line import Parser, exit_code
 from data_pipelines.home import expand_arguments
 from experiments import config as configs
 from experiments.config import TrainConfig
 from experiments.machine import processes
+from experiments.machine.guards import explain_device
 from experiments.machine.preparation import prepare
 
-WRONG_USE, GUARD_STOPPED, INTERRUPTED = 2, 3, 130
+ROOT = pathlib.Path(__file__).parent.parent  # the clone, or the folder where the packages are installed
 
 
 def run(
@@ -35,8 +36,8 @@ def run(
 ) -> NoReturn:
     """Parses the command line, calls `main(config, workdir)` and exits.
 
-    Exit codes: 0 done; 2 wrong use or input, with one line on stderr; 3 stopped by a guard because something was not
-    finite; 128 + n ended by signal n. With several processes, 0 after a signal, and 1 or 134 where another was lost.
+    Exit codes: as `exit_code`; 128 + n saved and ended by signal n. With several processes, 0 after a signal, and 1
+    or 134 where another was lost.
 
     Args:
         default_config: the `--config` of a bare command.
@@ -58,9 +59,10 @@ def run(
             options.coordinator_address, options.num_processes, options.process_id, options.heartbeat_timeout
         )
         values = {name: options[name].value for name in numbers}
-        main(config, pathlib.Path(options.workdir or config.workdir), **values)
+        with explain_device():
+            main(config, pathlib.Path(options.workdir or config.workdir), **values)
 
-    code = _exit_code(body, lambda: program, debug="--debug" in argv)
+    code = exit_code(body, lambda: program, "--debug" in argv, processes.abandon)
     processes.leave(failed=bool(code))
     sys.exit(code)
 
@@ -77,7 +79,7 @@ def run_tool(
     """
     argv = list(sys.argv if argv is None else argv)
     program = pathlib.Path(argv[0]).stem
-    parser = _Parser(
+    parser = Parser(
         prog=f"python -m experiments.{program}",
         description=inspect.getdoc(inspect.getmodule(main)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -89,34 +91,10 @@ def run_tool(
     def body():
         options = parser.parse_args(expand_arguments(argv[1:]))
         prepare()
-        main(options)
+        with explain_device():
+            main(options)
 
-    sys.exit(_exit_code(body, lambda: program, debug="--debug" in argv))
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise ValueError(message)  # one line, without the usage in front
-
-
-def _exit_code(body: Callable[[], None], program: Callable[[], str], debug: bool) -> int:
-    """Runs a program's body and turns what it raises into one line on stderr and an exit code."""
-    try:
-        body()
-    except SystemExit as end:
-        return end.code or 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
-        if debug:
-            traceback.print_exc()
-        line = str(error).strip().splitlines() or [type(error).__name__]
-        print(f"{program()}: {line[0]}", file=sys.stderr)
-        return GUARD_STOPPED if isinstance(error, FloatingPointError) else WRONG_USE
-    except Exception as error:
-        processes.abandon(error)
-        raise
-    return 0
+    sys.exit(exit_code(body, lambda: program, "--debug" in argv))
 
 
 def overridden_options(argv: Sequence[str] | None = None) -> list[str]:
@@ -136,12 +114,8 @@ def parse(
     Raises:
         ValueError: a flag, a config file, a variant, an option or a value is wrong; one line says which.
     """
-    argv = expand_arguments(argv)
-    given = "\n".join(argv[1:])
-    files = re.findall(r"(?m)^--?config[=\n]([^\n]*)", given)
-    for file in files:
-        if not pathlib.Path(path := file.partition(":")[0]).is_file():
-            raise ValueError(f"no config file {path!r}")
+    argv = _locate_configs(expand_arguments(argv))
+    files = re.findall(r"(?m)^--?config[=\n]([^\n]*)", "\n".join(argv[1:]))
     # First as it is without overrides: which options it has hangs on its model.
     known = configs.flatten(
         _read(_flags(numbers), [argv[0], *(f"--config={file}" for file in files)], default_config, kind)[0]
@@ -158,6 +132,24 @@ def parse(
         raise ValueError(f"unexpected argument {rest[0]!r}: options look like --config.num_steps=100")
     configs.expand_folders(config)
     return config, options
+
+
+def _locate_configs(argv: Sequence[str]) -> list[str]:
+    """A command line whose config files are where it says, or else beside the packages: `experiments/configs/...`.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+
+    def locate(found: re.Match) -> str:
+        flag, path, variant = found.groups()
+        for place in (pathlib.Path(path), ROOT / path):
+            if place.is_file():
+                return f"{flag}{place}{variant}"
+        raise ValueError(f"no config file {path!r}")
+
+    given = re.sub(r"(?m)^(--?config[=\n])([^:\n]*)([^\n]*)", locate, "\n".join(argv))
+    return given.split("\n")
 
 
 def _flags(numbers: Mapping[str, tuple[int, str]]) -> flags.FlagValues:
@@ -209,7 +201,7 @@ def help_text(
 ) -> str:
     """What `--help` prints: the program's docstring, its flags, and every option with its value."""
     options = "\n".join(f"  --config.{name}={value!r}" for name, value in configs.flatten(config).items())
-    default = os.path.relpath(default_config)
+    default = os.path.relpath(default_config, ROOT)
     own = "".join(f"  --{name}  {meaning}, default {value}\n" for name, (value, meaning) in numbers.items())
     return (
         f"{inspect.getdoc(inspect.getmodule(main))}\n\n"

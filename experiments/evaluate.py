@@ -23,7 +23,7 @@ from experiments.runs import run_folder, trained
 
 
 def main(options: argparse.Namespace) -> None:
-    """Scores the model, prints the table and writes metrics.json.
+    """Scores the model, writes metrics.json and prints the table.
 
     Raises:
         FileNotFoundError, ValueError: the model, the data or an option is unusable.
@@ -35,8 +35,8 @@ def main(options: argparse.Namespace) -> None:
     found = trained.open_trained(options.run, options.export, options.step)
     output = output_path(found, options)
     record = protocol.score(found, options)
-    print(json.dumps(record, indent=2) if options.json else table(record))
     run_folder.write_json(output, record)
+    print(json.dumps(record, indent=2) if options.json else table(record))
     if not options.json:
         print(f"written to {output}")
 

@@ -51,17 +51,17 @@ def main(options: argparse.Namespace) -> None:
         provenance |= run_metrics(pathlib.Path(found.name), provenance["step"])
     functions = serialize(found) if options.jax_export else {}
     oddn_jax.save(output, found.model.config, found.params, model=type(found.model), provenance=provenance)
-    print(f"written to {output}")
+    paths = {name: output.with_suffix(f".{name}.jaxexport") for name in functions}
     for name, content in functions.items():
-        path = output.with_suffix(f".{name}.jaxexport")
-        write_whole(path, content)
+        write_whole(paths[name], content)
+    for path in (output, *paths.values()):
         print(f"written to {path}")
     if functions and not functions.keys() & {"predict", "rollout"}:
         print(f"{type(found.model).__name__} predicts no frames: there is no such function")
     if found.mean_frame is None:
         print(f"exported without the mean training frame: {found.name} has none", file=sys.stderr)
     others = {path.name for path in output.parent.glob(f"{glob.escape(output.stem)}.*.jaxexport")}
-    others -= {output.with_suffix(f".{name}.jaxexport").name for name in functions}
+    others -= {path.name for path in paths.values()}
     if others:
         print(f"WARNING: {', '.join(sorted(others))} beside it is of an earlier export", file=sys.stderr)
 

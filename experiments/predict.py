@@ -55,23 +55,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Reads, decomposes, predicts, and writes; the arrays last."""
+    """Reads, decomposes, predicts, writes, and says what it has written."""
     for name, least in (("num_steps", 1), ("start", 0), ("stride", 1), ("num_frames", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f"--{name}={value} must be at least {least}")
     trained = open_model(options.model)
     footage = read_input(trained, options)
-    print(f"input: {footage.account}")
     output = options.output or pathlib.Path(
         "runs", "predict", options.input.stem if options.input else "simulated"
     )
     say("looking (the model is compiled first)")
     seen = understand(trained.model, trained.params, footage.video, options.num_steps)
     output.mkdir(parents=True, exist_ok=True)
-    for picture in draw(footage.video / np.float32(255), seen, output):
-        print(f"written: {picture}")
-    print(f"written: {write_arrays(footage, seen, output / 'predictions.npz')}")
+    arrays = write_arrays(footage, seen, output / "predictions.npz")
+    pictures = draw(footage.video / np.float32(255), seen, output)
+    print(f"input: {footage.account}")
+    for path in (*pictures, arrays):
+        print(f"written: {path}")
     if seen.future is None:
         print(
             "one frame shows no motion: nothing is predicted (of a short video --stride=1 takes more frames)"

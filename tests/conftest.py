@@ -13,6 +13,8 @@ import jax
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
+# Seconds after which a program that a test waits for counts as one that hangs: no machine is as busy as that.
+PATIENCE = 3600
 CACHE = ROOT / ".jax_cache"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
@@ -56,7 +58,7 @@ def run_program(start_program):
 
     def run(*arguments: str) -> tuple[int, str]:
         process = start_program(*arguments)
-        code = process.wait(timeout=300)
+        code = process.wait(timeout=PATIENCE)
         return code, process.output.read_text()
 
     return run

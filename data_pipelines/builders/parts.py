@@ -33,7 +33,7 @@ from data_pipelines.datasets import (
 )
 from data_pipelines.json_files import read_json
 from data_pipelines.samples import Problem
-from data_pipelines.simulator.whole_files import whole_file
+from data_pipelines.whole_files import whole_file
 
 ORIGIN = "origin.json"
 Indices = dict[str, dict[str, Any]]  # as `datasets.read_indices`

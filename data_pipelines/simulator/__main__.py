@@ -13,6 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
+from data_pipelines.claims import claim
+from data_pipelines.command_line import Parser, exit_code
 from data_pipelines.home import expand_arguments
 from data_pipelines.parallel import default_jobs
 from data_pipelines.simulator.clevrer_files import SPLITS, ClevrerWriter
@@ -24,21 +26,15 @@ from data_pipelines.simulator.tower_files import TowerWriter
 SCENES = {"clevrer": CLEVRER, "six_objects": SIX_OBJECTS, "quickstart": QUICKSTART}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    try:
+
+    def body():
         options = _parser().parse_args(expand_arguments(sys.argv[1:] if arguments is None else arguments))
         sentence = options.run(options)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{options.output}: {sentence}")
-    return 0
+        print(f"{options.output}: {sentence}")
+
+    return exit_code(body, lambda: "simulator")
 
 
 def write_clevrer(options: argparse.Namespace) -> str:
@@ -76,11 +72,13 @@ def write_towers(options: argparse.Namespace) -> str:
     }
     writer = TowerWriter(root=options.output, config=TOWERS, **drawing)
     indices = range(1, options.num_videos + 1)
-    return _sentence(generate(writer, simulator_card(TOWERS, **drawing), indices, options.jobs), "videos")
+    with claim(options.output):  # its table has a line for every tower
+        summary = generate(writer, simulator_card(TOWERS, **drawing), indices, options.jobs)
+    return _sentence(summary, "videos")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m data_pipelines.simulator",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -16,7 +16,7 @@ from data_pipelines import rle
 from data_pipelines.simulator.config import FRAMES_PER_SECOND, SceneConfig, video_seed
 from data_pipelines.simulator.records import SceneObject, Trajectory
 from data_pipelines.simulator.videos import generate_scene, render, visible_collisions
-from data_pipelines.simulator.whole_files import whole_file
+from data_pipelines.whole_files import whole_file
 
 SPLITS = {"train": range(10_000), "validation": range(10_000, 15_000), "test": range(15_000, 20_000)}
 CONSTANT_RATE_FACTOR = 18

@@ -2,23 +2,20 @@
 
 import contextlib
 import json
-import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from data_pipelines.json_files import read_json
-from data_pipelines.simulator.whole_files import whole_file
+from data_pipelines.parallel import WORKERS, end_with_parent, single_threaded
+from data_pipelines.whole_files import whole_file
 
 CARD = "simulator.json"
 SECONDS_BETWEEN_LINES = 10
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Writer(Protocol):
@@ -85,12 +82,11 @@ def _keep_card(path: Path, card: dict) -> None:
 @contextlib.contextmanager
 def _results(writer: Writer, indices: list[int], jobs: int) -> Iterator[Iterator[tuple[int, object]]]:
     """Runs `writer.write` in worker processes; they end with the block, however it ends."""
-    context = multiprocessing.get_context("spawn")
     workers = {}
-    with _single_threaded(), _without_interrupts():
+    with single_threaded(), _without_interrupts():
         for part in (indices[job::jobs] for job in range(min(jobs, len(indices)))):
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(writer, part, sender))
+            receiver, sender = WORKERS.Pipe(duplex=False)
+            process = WORKERS.Process(target=_work, args=(writer, part, sender))
             process.start()
             sender.close()
             workers[receiver] = process
@@ -130,31 +126,13 @@ def _receive(workers: dict) -> Iterator[tuple[int, object]]:
 def _work(writer: Writer, indices: list[int], sender) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     for index in indices:
         try:
             result = writer.write(index)
         except (ValueError, OSError) as error:
             result = error
         sender.send((index, result))
-
-
-def _end_with_parent() -> None:
-    """A killed main process must not leave workers that write on beside the next run's."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
-@contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Processes started inside use one thread each: there is one per core, and sums keep their order."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @contextlib.contextmanager

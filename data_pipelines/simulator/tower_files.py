@@ -12,7 +12,7 @@ import numpy as np
 
 from data_pipelines.simulator.config import TowerConfig, video_seed
 from data_pipelines.simulator.towers import simulate_tower
-from data_pipelines.simulator.whole_files import whole_file
+from data_pipelines.whole_files import whole_file
 
 FOLDER = "block_camera_combined_scaled2"
 TABLE = "real.txt"

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import pathlib
+import sys
+import tempfile
 from importlib import metadata
 
 import jax
@@ -11,12 +13,24 @@ import jax
 def prepare() -> None:
     """What every program does before it uses JAX for the first time: a compilation cache, and memory that is kept.
 
-    Compiled steps are kept in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another.
+    Compiled steps are kept in the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another. Whoever has no
+    such folder, or may not write there, compiles anew each time.
     """
     keep_freed_memory()
     if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", cache_folder())
+
+
+def cache_folder() -> str | None:
+    """Where compiled steps are kept; None where there is no home, or nothing can be written to it."""
+    try:
         cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "oddn_jax" / "jax"))
+        folder = cache / "oddn_jax" / "jax"
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (RuntimeError, OSError):  # the first: neither HOME nor an entry in the system's list of users
+        return None
+    return str(folder)
 
 
 def keep_freed_memory() -> bool:
@@ -31,7 +45,7 @@ def keep_freed_memory() -> bool:
     theirs = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get(
         "GLIBC_TUNABLES", ""
     )
-    if theirs or metadata.entry_points(group="jax_plugins"):
+    if sys.platform != "linux" or theirs or metadata.entry_points(group="jax_plugins"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

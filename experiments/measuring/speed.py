@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,6 +19,11 @@ from experiments.config import TrainConfig, make_model
 from experiments.measuring.cost import count_flops
 from experiments.runs.logs import say
 from experiments.training import steps
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None
 
 NUM_PREDICTED = 6
 FUNCTIONS = ("infer", "training step", "rollout")  # as far as a model has them
@@ -171,10 +176,15 @@ def interleave(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def peak_bytes() -> int:
-    """The most memory so far: of the first accelerator, or of this process on the CPU."""
+def peak_bytes() -> int | None:
+    """The most memory so far: of the first accelerator, or of this process on the CPU; None where nobody knows."""
     stats = jax.devices()[0].memory_stats() or {}
-    return stats.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    if "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def measure_growth(config: TrainConfig, repeats: int) -> dict[str, Any]:

@@ -23,9 +23,8 @@ def table(record: Mapping[str, Any]) -> str:
                 f"{megabytes:>8}"
             )
         best = ", ".join(f"{layout} {rate:.1f}" for layout, rate in record["ceiling"].items())
-        lines.append(
-            f"ceiling, one convolution forward and backward: {best} GFLOP/s; peak {record['peak_bytes'] / 1e9:.2f} GB"
-        )
+        peak = "" if record["peak_bytes"] is None else f"; peak {record['peak_bytes'] / 1e9:.2f} GB"
+        lines.append(f"ceiling, one convolution forward and backward: {best} GFLOP/s{peak}")
     if "growth" in record:
         lines += ["", "a training step grows with the power of"]
         for name, row in record["growth"].items():

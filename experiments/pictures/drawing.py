@@ -1,6 +1,5 @@
 """How pictures are drawn: slot colours, rows of frames, animations, charts. Every picture is a Pillow image."""
 
-import os
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import oddn_jax
+from data_pipelines.whole_files import whole_file
 
 # Source: Okabe and Ito, Color Universal Design; told apart by colour-blind readers. Slots beyond these repeat, darker.
 PALETTE = np.array(
@@ -138,20 +138,18 @@ def draw_panels(
 
 def save_png(image: Image.Image, path: pathlib.Path) -> pathlib.Path:
     """Writes a picture, whole or not at all, and returns its path."""
-    temporary = path.with_suffix(".partial")
-    image.save(temporary, format="PNG", optimize=True)
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        image.save(partial, format="PNG", optimize=True)
     return path
 
 
 def save_gif(frames: Sequence[Image.Image], path: pathlib.Path, milliseconds: int = 400) -> pathlib.Path:
     """Writes an endless animation that rests on its last frame, whole or not at all, and returns its path."""
-    temporary = path.with_suffix(".partial")
     durations = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]
-    frames[0].save(
-        temporary, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
-    )
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        frames[0].save(
+            partial, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
     return path
 
 

@@ -1,6 +1,5 @@
 """Anyone's video, taken apart and continued: what the model makes of it, the pictures, the arrays."""
 
-import os
 import pathlib
 from typing import Any
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 import oddn_jax
 from data_pipelines.video import Footage
+from data_pipelines.whole_files import whole_file
 from experiments.machine import compiled
 from experiments.pictures import analysis, plates
 from experiments.pictures.analysis import Observation, centroids
@@ -171,10 +171,8 @@ def write_arrays(footage: Footage, seen: Observation, path: pathlib.Path) -> pat
             **_mask_arrays("predicted_", seen.future.decoded),
         }
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    temporary = path.with_name(f"{path.name}.partial")
-    with open(temporary, "wb") as file:
+    with whole_file(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)
-    os.replace(temporary, path)
     return path
 
 

@@ -3,11 +3,11 @@
 import base64
 import html
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from data_pipelines.whole_files import whole_file
 from experiments.pictures.drawing import label_axes, new_figure, plot_line, render, save_png
 
 # Of metrics.json: what its numbers are about.
@@ -75,9 +75,9 @@ def write_report(
         facts: what the model is and was trained on, by name; "simulated" says whether the data are.
         metrics: what metrics.json holds; nothing where evaluate.py has not been run.
     """
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(page(facts, pictures, metrics), encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        # Names of folders may be no text.
+        partial.write_text(page(facts, pictures, metrics), encoding="utf-8", errors="backslashreplace")
 
 
 def page(facts: Mapping[str, Any], pictures: Sequence[Picture], metrics: Mapping[str, Any]) -> str:

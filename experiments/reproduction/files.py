@@ -1,7 +1,6 @@
 """What a reproduction leaves on disk: its numbers as CSV, and its picture."""
 
 import csv
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from data_pipelines.whole_files import whole_file
 from experiments.pictures.drawing import (
     FONT_SIZE,
     HEADER_HEIGHT,
@@ -31,12 +31,15 @@ COLUMNS = (
 
 def write_csv(path: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Writes lines of `COLUMNS`, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.partial")
-    with open(temporary, "w", newline="") as file:
+    text = {
+        "newline": "",
+        "encoding": "utf-8",
+        "errors": "backslashreplace",
+    }  # names of folders may be no text
+    with whole_file(path) as partial, open(partial, "w", **text) as file:
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-    os.replace(temporary, path)
 
 
 def csv_lines(

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import shlex
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 import oddn_jax
 from data_pipelines import loaders
+from data_pipelines.whole_files import whole_file
 from experiments.config import TrainConfig
 from experiments.evaluation import protocol, scoring
 from experiments.reproduction.budgets import Entry, Stage
@@ -38,9 +38,10 @@ def measure(entry: Entry, has_pictures: bool) -> dict[str, Any]:
             train(stage)
     if not isinstance(stage.config, TrainConfig):
         return answers(stage)
-    record = scores(stage)
-    if has_pictures:
-        record["motion"] = motion(predictions(stage))
+    with run_folder.hold(stage.folder):
+        record = scores(stage)
+        if has_pictures:
+            record["motion"] = motion(predictions(stage))
     return record
 
 
@@ -126,10 +127,8 @@ def predictions(stage: Stage) -> dict[str, np.ndarray]:
     look = jax.jit(scoring.look_of(model, num_frames - observed), compiler_options=options)
     seen = look(found.params, batch["video"], batch["example_id"].astype(np.uint32))
     held = {"video": batch["video"], "predicted": np.asarray(seen.predicted)}
-    temporary = path.with_suffix(".partial")
-    with open(temporary, "wb") as file:
+    with whole_file(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, params_sha256=digest, **held)
-    os.replace(temporary, path)
     return held
 
 

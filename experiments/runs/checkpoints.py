@@ -16,7 +16,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from data_pipelines import claims
 from experiments.machine import processes
+from experiments.machine.guards import why_not_written
 
 logging.getLogger("absl").setLevel(
     logging.CRITICAL
@@ -41,13 +43,22 @@ def open_manager(workdir: str | pathlib.Path, keep: int) -> Iterator[Manager]:
     """Opens the checkpoints of a run: the `keep` latest stay, and the best by validation bound.
 
     Raises:
+        ValueError: the folder's name is no text, which TensorStore wants.
         OSError: at the end, the last checkpoint could not be written.
     """
+    folder = pathlib.Path(workdir, FOLDER).absolute()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"checkpoints cannot be written to {folder}: its name is no UTF-8, or the locale is none (LANG=C.UTF-8); "
+            "choose another --workdir"
+        ) from None
     policy = preservation_policy.AnyPreservationPolicy(
         [preservation_policy.LatestN(keep), preservation_policy.BestN(get_metric_fn=_bound, n=1)]
     )
     options = ocp.CheckpointManagerOptions(best_fn=_bound, best_mode="max", preservation_policy=policy)
-    manager = Manager(pathlib.Path(workdir, FOLDER).absolute(), options=options)
+    manager = Manager(folder, options=options)
     try:
         yield manager
     except BaseException:
@@ -65,9 +76,11 @@ def _explain_failed_write(manager: Manager) -> Iterator[None]:
     except jax.errors.JaxRuntimeError:
         raise  # the devices, not the disk: another process is gone
     except Exception as error:  # Orbax raises anything, as on reading
+        full, reason = why_not_written(error)
+        what = "the disk is full, make room" if full else reason
         raise OSError(
-            f"no checkpoint could be written to {manager.directory}, is the disk full? Those already there are whole; "
-            f"make room and give the same command again ({_first_line(error)})"
+            f"no checkpoint could be written to {manager.directory}: {what}. Those already there are whole; "
+            "the same command goes on from the last"
         ) from error
 
 
@@ -87,10 +100,11 @@ def save(
             ranks NaN best and keeps unmeasured steps for ever, so both are stored as -inf.
 
     Raises:
-        OSError: the checkpoint before could not be written.
+        OSError: the checkpoint before could not be written, or the run folder belongs to another process by now.
     """
     if step in manager.all_steps():
         return
+    processes.first_then_others(lambda: claims.check(manager.directory.parent))
     # NumPy restores on any number of devices. Copied, because on the CPU an array read is a view of the device's
     # memory, which the next step takes over while the save is still running.
     params, state = jax.tree.map(np.array, jax.device_get((params, state)))

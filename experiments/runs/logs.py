@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import socket
 import sys
@@ -17,6 +16,8 @@ from PIL import Image
 from tensorboardX import summary
 from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import RecordWriter
+
+from data_pipelines.whole_files import whole_file
 
 
 def say(text: str) -> None:
@@ -174,9 +175,8 @@ def _drop_after(path: pathlib.Path, step: int) -> None:
                 kept.append(line + "\n")
         except ValueError:
             break  # cut short when the run was killed
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text("".join(kept))
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        partial.write_text("".join(kept))
 
 
 def _duration(seconds: float) -> str:

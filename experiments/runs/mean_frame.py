@@ -15,6 +15,7 @@ from PIL import Image
 
 from data_pipelines.datasets import open_split
 from data_pipelines.progress import Progress
+from data_pipelines.whole_files import whole_file
 
 FILENAME = "mean_frame.png"
 NUM_VIDEOS = 1000
@@ -24,9 +25,8 @@ def keep(workdir: pathlib.Path, dataset_dir: pathlib.Path) -> None:
     """Writes it into a run, if it is not there, from the training videos of a data set."""
     path = workdir / FILENAME
     if not path.exists():
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_bytes(_png(compute(dataset_dir)))
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_bytes(_png(compute(dataset_dir)))
 
 
 def compute(dataset_dir: pathlib.Path) -> np.ndarray:

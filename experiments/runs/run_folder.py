@@ -1,9 +1,9 @@
 """The records that a run folder opens with: config.json and versions.json. A folder belongs to one config."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import subprocess
@@ -12,6 +12,9 @@ from typing import Any
 
 import jax
 
+import oddn_jax
+from data_pipelines.claims import claim
+from data_pipelines.whole_files import whole_file
 from experiments import config as configs
 from experiments.config import TrainConfig
 from experiments.runs.checkpoints import FOLDER
@@ -57,6 +60,15 @@ def open_run(
     return changes
 
 
+def hold(workdir: str | pathlib.Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps a run folder for this run, whose first process speaks for all, while the block lasts.
+
+    Raises:
+        BlockingIOError: another run is at work there.
+    """
+    return claim(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
+
+
 def load_config(
     workdir: str | pathlib.Path, from_json: Callable[[dict], Any] = configs.from_json
 ) -> TrainConfig:
@@ -100,7 +112,7 @@ def fingerprint(config: Any, resumable: Collection[str] = configs.RESUMABLE_FIEL
 
 def versions() -> dict:
     """Packages, Python, devices and commit, for the record."""
-    packages = {}
+    packages = {"oddn_jax": oddn_jax.__version__}
     for name in PACKAGES:
         try:
             packages[name] = importlib.metadata.version(name)
@@ -118,23 +130,20 @@ def versions() -> dict:
 
 
 def _commit() -> str | None:
-    command = [
-        "git",
-        "-C",
-        str(pathlib.Path(__file__).parent),
-        "describe",
-        "--always",
-        "--abbrev=40",
-        "--dirty",
-    ]
+    """The commit of a clone; None for a copy, though it may lie in somebody's repository, as an installed one does."""
+    here = pathlib.Path(__file__)
+    git = ["git", "-C", str(here.parent)]
     try:
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", here.name], capture_output=True, check=True, timeout=10
+        )
+        command = [*git, "describe", "--always", "--abbrev=40", "--dirty"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None  # a copy without git
+        return None
 
 
 def write_json(path: pathlib.Path, values: dict) -> None:
     """Writes a JSON file whole or not at all."""
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(values, indent=2) + "\n")

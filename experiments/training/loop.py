@@ -31,14 +31,14 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
         ValueError, FileNotFoundError: an option, the data set or the run folder is unusable.
         FloatingPointError: a loss, gradient or update is no longer finite; the last good checkpoint stays.
         MemoryError: a step does not fit the device.
-        OSError: a checkpoint cannot be written; those already there stay.
-        SystemExit: signal n, SIGINT or SIGTERM, has arrived; the run is saved, the status is 128 + n. With several
+        OSError: a checkpoint cannot be written; those already there stay. Or another process has the run folder.
+        SystemExit: signal n, one of `catch_signals`, has arrived; the run is saved, the status is 128 + n. With several
             processes one that gets a signal stops all, at the same step, and the status is 0.
     """
     workdir = pathlib.Path(workdir)
-    dataset_dir = processes.first_then_others(lambda: open_run(config, workdir))
-    mesh, optimizer = steps.make_mesh(), steps.make_optimizer(config)
     with contextlib.ExitStack() as stack:
+        dataset_dir = processes.first_then_others(lambda: open_run(config, workdir, stack))
+        mesh, optimizer = steps.make_mesh(), steps.make_optimizer(config)
         stack.enter_context(explain_full_disk(workdir))
         manager = stack.enter_context(checkpoints.open_manager(workdir, config.keep_checkpoints))
         state = starting_state(config, optimizer, mesh, manager)
@@ -116,16 +116,20 @@ def work(config: TrainConfig, step: int) -> float:
     return config.batch_size * clip_length(config, step) / coarseness(config, step) ** 2
 
 
-def open_run(config: TrainConfig, workdir: pathlib.Path) -> pathlib.Path:
+def open_run(config: TrainConfig, workdir: pathlib.Path, stack: contextlib.ExitStack) -> pathlib.Path:
     """Checks the config, prepares the data, whose folder it returns, and opens the run's folder.
 
+    Args:
+        stack: with its end, the run folder is free again.
+
     Raises:
-        ValueError, FileNotFoundError: as `fit`.
+        ValueError, OSError: as `fit`.
     """
     check(config, jax.device_count())
     with explain_full_disk(config.data.data_dir):
         dataset_dir = datasets.prepare(config)
     with explain_full_disk(workdir):
+        stack.enter_context(run_folder.hold(workdir))
         for change in run_folder.open_run(workdir, config):
             say(f"going on although {change}")
         if jax.process_index() == 0:

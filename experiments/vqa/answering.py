@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines import build
+from data_pipelines.whole_files import whole_file
 from experiments.config import DataConfig, VQAConfig
 from experiments.runs import run_folder, trained
 from experiments.runs.logs import say
@@ -43,16 +44,17 @@ def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[s
     sources = prepare(config)
     config, data = load(config, sources)
     train, valid = data["train"], data[config.valid_split]
-    params = training.fit(config, workdir, train, valid)
-    predictions = steps.to_predictions(training.answer(config, params, valid))
-    submitted = data[config.submission_split or config.valid_split]
-    answers = steps.to_predictions(training.answer(config, params, submitted))
-    write_json(workdir / "submission.json", scores.submission(submitted.questions, answers))
-    record = describe(config, sources, train.questions, valid.questions) | {
-        "scores": scores.score(valid.questions, predictions),
-        "references": reference_scores(config, workdir, sources, train, valid),
-    }
-    run_folder.write_json(workdir / "metrics.json", record)
+    with run_folder.hold(workdir):
+        params = training.fit(config, workdir, train, valid)
+        predictions = steps.to_predictions(training.answer(config, params, valid))
+        submitted = data[config.submission_split or config.valid_split]
+        answers = steps.to_predictions(training.answer(config, params, submitted))
+        write_json(workdir / "submission.json", scores.submission(submitted.questions, answers))
+        record = describe(config, sources, train.questions, valid.questions) | {
+            "scores": scores.score(valid.questions, predictions),
+            "references": reference_scores(config, workdir, sources, train, valid),
+        }
+        run_folder.write_json(workdir / "metrics.json", record)
     return record
 
 
@@ -249,6 +251,5 @@ def table(record: dict[str, Any]) -> str:
 
 def write_json(path: pathlib.Path, values: Any) -> None:
     """Writes a JSON file whole or not at all, without the white space of `run_folder.write_json`."""
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(json.dumps(values) + "\n")
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(values) + "\n")

@@ -20,9 +20,10 @@ import safetensors.numpy
 from safetensors import safe_open
 
 from data_pipelines import clips
+from data_pipelines.claims import claim
 from data_pipelines.datasets import Split, dataset_summary, open_split
 from data_pipelines.progress import Progress
-from data_pipelines.simulator.whole_files import whole_file
+from data_pipelines.whole_files import whole_file
 from experiments.config import DataConfig
 from experiments.runs import checkpoints, datasets, run_folder
 from experiments.runs.logs import say
@@ -85,30 +86,31 @@ def extract(
         "stride": data.stride,
         "shard_size": shard_size,
     }
-    _write_manifest(folder, identity, numbers, dict(found.provenance), found.name)
-    digest = _digest(identity)
-    look = make_look(found.model, gap)
-    todo = {}
-    for split, number in numbers.items():
-        starts = dict(zip(_shards(folder, split, number, shard_size), range(0, number, shard_size)))
-        todo[split] = {path: start for path, start in starts.items() if not path.exists()}
-    remaining = sum(
-        min(shard_size, numbers[split] - start) for split, of in todo.items() for start in of.values()
-    )
-    say(
-        f"{folder}: {sum(numbers.values()) - remaining} videos are there, {remaining} to do, "
-        f"{'/'.join(sorted({str(of_split.num_frames) for of_split in summaries.values()}))} frames each"
-    )
-    progress = Progress("extracting", remaining, "videos")
-    try:
-        for split, shards in todo.items():
-            for path, start in shards.items():
-                places = range(start, min(start + shard_size, numbers[split]))
-                num_frames = summaries[split].num_frames
-                arrays = _extract_shard(look, found.params, opened[split], places, num_frames, progress)
-                _write_shard(path, arrays, digest)
-    finally:
-        progress.close()
+    with claim(folder, wait=True):  # two that need the same features: the second finds them made
+        _write_manifest(folder, identity, numbers, dict(found.provenance), found.name)
+        digest = _digest(identity)
+        look = make_look(found.model, gap)
+        todo = {}
+        for split, number in numbers.items():
+            starts = dict(zip(_shards(folder, split, number, shard_size), range(0, number, shard_size)))
+            todo[split] = {path: start for path, start in starts.items() if not path.exists()}
+        remaining = sum(
+            min(shard_size, numbers[split] - start) for split, of in todo.items() for start in of.values()
+        )
+        say(
+            f"{folder}: {sum(numbers.values()) - remaining} videos are there, {remaining} to do, "
+            f"{'/'.join(sorted({str(of_split.num_frames) for of_split in summaries.values()}))} frames each"
+        )
+        progress = Progress("extracting", remaining, "videos")
+        try:
+            for split, shards in todo.items():
+                for path, start in shards.items():
+                    places = range(start, min(start + shard_size, numbers[split]))
+                    num_frames = summaries[split].num_frames
+                    arrays = _extract_shard(look, found.params, opened[split], places, num_frames, progress)
+                    _write_shard(path, arrays, digest)
+        finally:
+            progress.close()
     return numbers
 
 

@@ -41,12 +41,12 @@ def fit(config: VQAConfig, workdir: pathlib.Path, train: Data, valid: Data) -> A
     """
     if jax.process_count() > 1:
         raise ValueError("one process trains a reasoner, on all devices that it sees: start only one")
-    with explain_full_disk(workdir):
-        for change in run_folder.open_run(workdir, config, vqa_config.from_json, RESUMABLE_FIELDS):
-            say(f"going on although {change}")
     mesh, optimizer = make_mesh(), steps.make_optimizer(config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(explain_full_disk(workdir))
+        stack.enter_context(run_folder.hold(workdir))
+        for change in run_folder.open_run(workdir, config, vqa_config.from_json, RESUMABLE_FIELDS):
+            say(f"going on although {change}")
         manager = stack.enter_context(checkpoints.open_manager(workdir, config.keep_checkpoints))
         state = jax.device_put(_starting_state(config, optimizer, manager), NamedSharding(mesh, REPLICATED))
         step = start = int(state.step)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_pipelines import build, loaders
+from data_pipelines import build, loaders, progress
 from data_pipelines.builders import videos
 from data_pipelines.builders.clevrer.raw import find_videos
 from data_pipelines.datasets import open_split
 from data_pipelines.simulator import CLEVRER, generate_scene, simulate_video, video_seed
 from data_pipelines.video import read_video
+from tests.conftest import PATIENCE
 from tests.data_pipelines.handmade import ATTRIBUTES, write_json, write_mp4
 
 
@@ -77,7 +79,12 @@ def tree(tmp_path_factory, _scene, mp4) -> Tree:
     root = tmp_path_factory.mktemp("tree")
     _write_tree(root / "raw", _scene, mp4)
     stderr, stdout = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(stdout):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stderr(stderr))
+        stack.enter_context(contextlib.redirect_stdout(stdout))
+        # No lines of progress, which come where it takes long.
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(progress, "SECONDS_BETWEEN_LINES", math.inf)
         arguments = ["clevrer/64x64", f"--raw_dir={root}/raw", f"--data_dir={root}/data", "--jobs=1"]
         assert build.main(arguments) == 0
         summary = build.build("clevrer", "64x64", root / "data")  # built: needs no raw files
@@ -288,7 +295,7 @@ def test_a_tree_of_the_simulator_gives_its_own_truth(tmp_path):
         [sys.executable, "-m", "data_pipelines.simulator", *command.split(), output],
         check=True,
         capture_output=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     arguments = {"raw_dir": tmp_path / "raw", "jobs": 1, "progress": False, "strict": True}
     summary = build.build("clevrer", "64x64", tmp_path / "data", **arguments)

@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines import clips, loaders
 from data_pipelines.datasets import VERSION
+from tests.conftest import PATIENCE
 from tests.data_pipelines.handmade import HandmadeVideo, write_dataset
 
 IN_VIEW = np.ones((20, 2), bool)
@@ -272,6 +273,6 @@ def test_an_iterator_left_open_ends_quietly(dataset):
         "assert 'tensorflow' not in sys.modules\n"
     )
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=PATIENCE
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -58,7 +58,7 @@ def test_bytes_do_not_depend_on_processes_or_on_what_is_there(five, tmp_path, ca
 def test_a_killed_run_goes_on(five, tmp_path):
     command = [sys.executable, "-m", "data_pipelines.simulator", "questions", f"--output={tmp_path}"]
     process = subprocess.Popen(
-        [*command, "--num_videos=200", "--jobs=1", *SMALL],
+        [*command, "--num_videos=5000", "--jobs=1", *SMALL],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -10,6 +10,7 @@ from data_pipelines import build
 from data_pipelines.annotations import COLORS
 from data_pipelines.builders.clevrer_qa.records import open_questions
 from data_pipelines.datasets import VERSION, open_split, read_index
+from tests.conftest import PATIENCE
 
 OPTIONS = dict(num_train=3, num_validation=2)
 
@@ -55,7 +56,7 @@ def test_the_questions_are_about_the_videos_of_the_same_index(built):
 def test_another_process_writes_the_same_bytes(built, tmp_path):
     options = [f"--{name}={value}" for name, value in OPTIONS.items()]
     command = [sys.executable, "-m", "data_pipelines.build", "simulated_clevrer_qa/quickstart", *options]
-    subprocess.run([*command, f"--data_dir={tmp_path}"], check=True, capture_output=True, timeout=300)
+    subprocess.run([*command, f"--data_dir={tmp_path}"], check=True, capture_output=True, timeout=PATIENCE)
     ours = {path.name: path.read_bytes() for path in built[0].iterdir()}
     theirs = {path.name: path.read_bytes() for path in tmp_path.rglob(f"{VERSION}/*")}
     assert any("array_record" in name for name in ours) and ours == theirs

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines.simulator.__main__ import main
+from tests.conftest import PATIENCE
 
 SMALL = ("--scenes=quickstart", "--num_frames=6", "--height=32", "--width=48", "--seed=7")
 
@@ -21,7 +22,7 @@ def command(*arguments):
 
 
 def run(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -61,7 +62,7 @@ def test_bytes_do_not_depend_on_processes_or_on_what_is_there(six_videos, tmp_pa
 def started(tmp_path):
     """A run that has written at least one video and is far from through."""
     process = subprocess.Popen(
-        command("clevrer", f"--output={tmp_path}", "--num_videos=60", "--jobs=2", *SMALL),
+        command("clevrer", f"--output={tmp_path}", "--num_videos=5000", "--jobs=2", *SMALL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,7 +89,7 @@ def test_a_killed_run_goes_on(six_videos, tmp_path):
 def test_signals_stop_at_once(six_videos, tmp_path, number):
     process = started(tmp_path)
     os.kill(process.pid, number)
-    output, error = process.communicate(timeout=30)
+    output, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number and output == "" and "Traceback" not in error
     there = contents(tmp_path)
     assert all(there[name] == six_videos[name] for name in there.keys() & six_videos.keys())
@@ -154,10 +155,9 @@ def test_wrong_values(arguments, message, tmp_path, capsys):
     ],
 )
 def test_wrong_arguments(arguments, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
+    assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert stop.value.code == 2 and message in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, capsys):

@@ -1,8 +1,6 @@
 """CLEVRER's files as the simulator writes them, read back by other means."""
 
 import json
-import subprocess
-import sys
 
 import av
 import numpy as np
@@ -20,7 +18,6 @@ from data_pipelines.simulator.clevrer_files import (
     write_mp4,
 )
 from data_pipelines.simulator.videos import render
-from data_pipelines.simulator.whole_files import whole_file
 
 NUM_FRAMES = 90
 
@@ -161,24 +158,6 @@ def test_euler_angles():
     angles = np.random.default_rng(0).uniform(-1.4, 1.4, (20, 3))
     quaternions = Rotation.from_euler("xyz", angles).as_quat(scalar_first=True)
     assert np.allclose(euler_angles(quaternions), angles)
-
-
-def test_whole_files(tmp_path):
-    path = tmp_path / "new" / "file.txt"
-    with pytest.raises(RuntimeError), whole_file(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError
-    assert list(path.parent.iterdir()) == []
-    killed = "import os, pathlib, sys; from data_pipelines.simulator.whole_files import whole_file\n"
-    killed += "with whole_file(pathlib.Path(sys.argv[1])) as partial: partial.write_text('half'); os._exit(1)"
-    subprocess.run([sys.executable, "-c", killed, str(path)], check=False, timeout=60)
-    (left,) = path.parent.iterdir()
-    of_others = path.parent / ".file.txt.another_machine-1.partial"
-    of_others.write_text("coming about there")
-    with whole_file(path) as partial:
-        partial.write_text("whole")
-        assert not path.exists() and not left.exists()
-    assert sorted(path.parent.iterdir()) == sorted([of_others, path]) and path.read_text() == "whole"
 
 
 @pytest.mark.parametrize(

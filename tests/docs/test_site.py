@@ -21,7 +21,9 @@ def build_site(folder, *options):
     """Builds the site from `folder` with warnings as errors; the exit code and what was said."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", *options]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
     return done.returncode, done.stdout + done.stderr
 
 

@@ -10,6 +10,7 @@ from data_pipelines import build
 from data_pipelines.datasets import open_split
 from experiments.evaluation import protocol
 from experiments.runs import trained
+from tests.conftest import PATIENCE
 
 CLIPS = 16
 
@@ -71,6 +72,6 @@ def test_the_header_states_such_scores(scores):
 def test_the_first_minute(tmp_path, start_program):
     """Without arguments a fresh scene is simulated, taken apart and predicted by the bundled model."""
     process = start_program("-m", "experiments.predict", f"--output={tmp_path}/out")
-    assert process.wait(timeout=600) == 0, process.output.read_text()
+    assert process.wait(timeout=PATIENCE) == 0, process.output.read_text()
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"decomposition.gif", "prediction.gif", "predictions.npz"} <= written

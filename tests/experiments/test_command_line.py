@@ -98,12 +98,11 @@ def test_exit_codes(error, code, capsys):
     assert captured.err == ("" if code == 143 else "program: first line\n")
 
 
-def test_an_error_of_the_program_itself_is_not_hidden():
-    def main(config, workdir):
-        raise TypeError("a bug")
-
-    with pytest.raises(TypeError, match="a bug"):
-        command_line.run(main, QUICKSTART, ["program", TINY])
+def test_a_fault_of_the_program_itself_is_not_hidden(capsys):
+    assert exit_of(TypeError("a bug")) == 1
+    *trace, last = capsys.readouterr().err.splitlines()
+    assert trace[0].startswith("Traceback") and trace[-1] == "TypeError: a bug"
+    assert last.startswith("program: this is a fault of oddn_jax 0.1.0: please report the lines above")
 
 
 def test_help_lists_every_option(capsys):

@@ -19,6 +19,7 @@ from experiments.pictures import observations
 from experiments.pictures.analysis import Observation
 from experiments.pictures.observations import Clip, Source
 from experiments.runs import checkpoints, run_folder
+from tests.conftest import PATIENCE
 from tests.experiments.discs import discs
 from tests.experiments.pages import Page
 from tests.experiments.untrained import write_run
@@ -257,7 +258,7 @@ def test_a_browser_shows_the_report(drawn, tmp_path, width):
         ],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PATIENCE,
     )
     assert result.returncode == 0, result.stderr
     found = re.search(r"data-check=(\"|')(.*?)\1", result.stdout)

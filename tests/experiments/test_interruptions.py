@@ -1,11 +1,12 @@
 """Real runs, really killed."""
 
 import json
-import os
 import signal
 import time
 
 import pytest
+
+from tests.conftest import PATIENCE
 
 RUN = ("-m", "experiments.clevrer_pretrain", "--config=tests/experiments/tiny.py", "--config.log_every=1")
 
@@ -30,7 +31,7 @@ def logged_steps(workdir, split):
 
 
 def wait_until(condition, process):
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert process.poll() is None, process.output.read_text()
         assert time.monotonic() < deadline, process.output.read_text()
@@ -41,10 +42,10 @@ def test_three_steps_a_kill_and_three_steps_are_six(start_program, run_program, 
     code, output = run_program(*command("whole"))
     assert code == 0, output
 
-    killed = start_program(*command("killed"))
-    wait_until((tmp_path / "killed" / "checkpoints" / "3").exists, killed)
-    os.killpg(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    third = str(tmp_path / "killed" / "checkpoints" / "3")
+    moment = ("experiments.runs.logs:MetricLog.advance", "4", third, "SIGKILL", "process")
+    killed = start_program("-m", "tests.stopped", *moment, *command("killed")[1:])
+    assert killed.wait(timeout=PATIENCE) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "checkpoints" / "6").exists()
     assert not (tmp_path / "killed" / "figures").exists()
 
@@ -66,21 +67,33 @@ def test_three_steps_a_kill_and_three_steps_are_six(start_program, run_program, 
     assert drawing.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+OTHERS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(number, marks=pytest.mark.slow) for number in OTHERS)]
+)
 def test_a_signal_saves_and_ends_the_run(start_program, run_program, command, tmp_path, number):
     workdir = tmp_path / "run"
     forever = ("--config.num_steps=100000", "--config.save_every=100000", "--config.eval_every=100000")
     process = start_program(*command("run", *forever))
     wait_until(lambda: logged_steps(workdir, "train"), process)
+    if (
+        number == signal.SIGTERM
+    ):  # a double submission: the second is refused, and the first goes on undisturbed
+        code, output = run_program(*command("run"))
+        assert code == 2 and output.count("\n") == 1, output
+        assert output.startswith(f"clevrer_pretrain: {workdir} is in use by process {process.pid} on ")
     process.send_signal(number)
-    assert process.wait(timeout=60) == 128 + number
+    assert process.wait(timeout=PATIENCE) == 128 + number
     output = process.output.read_text()
     (saved,) = (int(entry.name) for entry in (workdir / "checkpoints").iterdir())
     assert f"stopped by {signal.Signals(number).name} at step {saved}, saved" in output
     assert "Traceback" not in output and "Warning" not in output
     assert logged_steps(workdir, "train") == list(range(1, saved + 1))
 
-    if number == signal.SIGINT:
+    assert not (workdir / "in_use.json").exists()
+    if number != signal.SIGTERM:
         return  # what follows does not depend on the signal
     code, output = run_program(*command("run", f"--config.num_steps={saved + 1}"))
     assert code == 0, output

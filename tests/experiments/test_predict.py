@@ -44,18 +44,23 @@ def call(*arguments):
     return caught.value.code
 
 
-def test_the_bare_scene_as_a_program(run, tmp_path, run_program):
+def test_the_bare_scene_as_a_program_on_a_terminal_that_cannot_show_its_folder(
+    run, tmp_path, run_program, monkeypatch
+):
+    folder = tmp_path / "\u00e9\udcff"
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii:strict")
     code, output = run_program(
-        "-m", "experiments.predict", f"--model={run}", f"--output={tmp_path}/out", "--num_steps=2"
+        "-m", "experiments.predict", f"--model={run}", f"--output={folder}", "--num_steps=2"
     )
     assert code == 0, output
+    assert f"written: {tmp_path}/\\xe9\\udcff/predictions.npz" in output
     assert "a simulated scene, 10 frames of 16x16" in output and "Warning" not in output
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in folder.iterdir()) == [
         *PICTURES[:4],
         "predictions.npz",
         PICTURES[4],
     ]
-    arrays = np.load(tmp_path / "out" / "predictions.npz")
+    arrays = np.load(folder / "predictions.npz")
     sizes = {"t": 10, "t-1": 9, "s": 2, "k": 3, "h": 16, "w": 16, "l": 4, "d": 4}
     assert sorted(arrays) == sorted(documented())
     for name, (kind, shape) in documented().items():

@@ -9,6 +9,7 @@ import pytest
 from data_pipelines import build, loaders
 from experiments import clevrer_pretrain
 from experiments.configs import clevrer
+from tests.conftest import PATIENCE
 
 
 def read_metrics(workdir, split):
@@ -50,7 +51,7 @@ def test_the_bare_command(tmp_path, start_program):
     process = start_program(
         "-m", "experiments.clevrer_pretrain", f"--workdir={workdir}", f"--config.data.data_dir={data_dir}"
     )
-    assert process.wait(timeout=2400) == 0, process.output.read_text()
+    assert process.wait(timeout=4 * PATIENCE) == 0, process.output.read_text()
     valid = read_metrics(workdir, "valid")
     assert valid[-1]["loss"] < valid[0]["loss"] / 1.2
     assert valid[-1]["mask_entropy"] < 0.8

@@ -21,7 +21,9 @@ def test_thirty_kills_lose_nothing(data_dir, tmp_path):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_one_line_and_loses_nothing_older(small_disk):
     folder, enlarge = small_disk
-    with pytest.raises(OSError, match=r"^no checkpoint could be written to [^\n]*disk full[^\n]*$"):
+    with pytest.raises(
+        OSError, match=r"^no checkpoint could be written to [^\n]*the disk is full, make room[^\n]*$"
+    ):
         with checkpoints.open_manager(folder, 100) as manager:
             for step in range(100):
                 checkpoints.save(manager, step, *make_trees(step), "config")

@@ -3,10 +3,8 @@
 import argparse
 import csv
 import json
-import os
 import re
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -251,24 +249,22 @@ def test_a_row_of_answers_and_its_references(data_dir, tmp_path, monkeypatch, ca
 # ------------------------------------------------------------------------------------------------ killed
 
 
-def wait_for(path, process):
-    deadline = time.monotonic() + 600
-    while not path.exists():
-        assert process.poll() is None, process.output.read_text()
-        assert time.monotonic() < deadline, process.output.read_text()
-        time.sleep(0.002)
-
-
 @pytest.mark.slow
 def test_a_killed_reproduction_goes_on(start_program, run_program, data_dir, tmp_path):
     command = ("-m", "tests.experiments.small_reproduction", "figure3", f"--data_dir={data_dir}")
     command += (f"--workdir={tmp_path / 'runs'}",)
     folder = tmp_path / "runs" / "tiny" / f"simulated_clevrer-{DATA_NAME}"
     first, second = folder / "oddn" / "seed_0", folder / "no_relation" / "seed_0"
-    killed = start_program(*command)
-    wait_for(second / "checkpoints" / "1", killed)
-    os.killpg(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    # Each of the two runs saves at steps 1 and 2.
+    moment = (
+        "experiments.runs.checkpoints:save",
+        "3",
+        str(second / "checkpoints" / "1"),
+        "SIGKILL",
+        "process",
+    )
+    killed = start_program("-m", "tests.stopped", *moment, *command[1:])
+    assert killed.wait() == -signal.SIGKILL, killed.output.read_text()
     assert not (second / "metrics.json").exists() and not list((tmp_path / "runs").glob("*.csv"))
     kept = {name: (first / name).stat().st_mtime_ns for name in ("metrics.json", "predictions.npz")}
 

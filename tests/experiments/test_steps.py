@@ -8,6 +8,7 @@ import pytest
 
 from experiments.config import TrainConfig
 from experiments.training import steps
+from tests.conftest import PATIENCE
 from tests.experiments.conftest import free_port
 
 
@@ -23,7 +24,7 @@ def agreement(start_program, tmp_path, monkeypatch):
             for others in processes or [()]
         ]
         for process in started:
-            assert process.wait(timeout=300) == 0, process.output.read_text()
+            assert process.wait(timeout=PATIENCE) == 0, process.output.read_text()
         return json.loads(started[0].output.read_text().splitlines()[-1]), np.load(file)
 
     return run

@@ -1,9 +1,7 @@
 """Extraction, training and evaluation as people run them, on eight simulated videos."""
 
 import json
-import os
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -33,13 +31,11 @@ def test_extract_killed_and_again_then_train_and_evaluate(start_program, run_pro
     run, features, row = (tmp_path / name for name in ("run", "features", "row"))
     write_run(run, data)
     extract = ("-m", "experiments.extract_latents", f"--run={run}", f"--output={features}", "--shard_size=1")
-    process = start_program(*extract)
-    while process.poll() is None and not list(features.glob("*.safetensors")):
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    moment = ("experiments.vqa.extraction:_write_shard", "3", "", "SIGKILL", "process")
+    process = start_program("-m", "tests.stopped", *moment, *extract[1:])
+    assert process.wait() == -signal.SIGKILL, process.output.read_text()
     made = {path.name: path.read_bytes() for path in features.glob("*.safetensors")}
-    assert 0 < len(made) < 24, process.output.read_text()
+    assert len(made) == 3
     code, output = run_program(*extract)
     assert code == 0, output
     assert f"{features}: features of 16 train, 8 validation videos of simulated_clevrer/{DATA_NAME}" in output

@@ -15,7 +15,7 @@ from data_pipelines.simulator.physics import simulate
 from data_pipelines.simulator.questions.generation import question_scenes
 from data_pipelines.simulator.questions.truth import SceneTruth, read_truth, trajectory_truth, write_truth
 from data_pipelines.simulator.videos import generate_scene
-from data_pipelines.simulator.whole_files import whole_file
+from data_pipelines.whole_files import whole_file
 
 CARD = "simulator.json"
 
