@@ -83,12 +83,14 @@ class SRVPNoise(NamedTuple):
     content_frames: Int[Array, "*b n"]  # all different, from which training infers the content
 
 
-def srvp_noise(config: SRVPConfig, key: PRNGKeyArray, num_frames: int) -> SRVPNoise:
+def srvp_noise(
+    config: SRVPConfig, key: PRNGKeyArray, num_frames: int, dtype: jax.typing.DTypeLike = "float32"
+) -> SRVPNoise:
     """Draws what is random in one clip of so many frames; `jax.vmap` over keys makes a batch of it."""
     initial, innovations, skip, content = jax.random.split(key, 4)
     return SRVPNoise(
-        jax.random.normal(initial, (config.state_size,)),
-        jax.random.normal(innovations, (num_frames - 1, config.innovation_size)),
+        jax.random.normal(initial, (config.state_size,), dtype),
+        jax.random.normal(innovations, (num_frames - 1, config.innovation_size), dtype),
         jax.random.randint(skip, (), 0, num_frames),
         jax.random.permutation(content, num_frames)[: config.num_inference_frames],
     )
