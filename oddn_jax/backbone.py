@@ -100,9 +100,7 @@ class Backbone(VideoModel):
         return video, noise
 
     @nn.nowrap
-    def _draw(
-        self, key: PRNGKeyArray, frames: tuple[int, ...], dtype: Any
-    ) -> Float[Array, "r *b k l"]:
+    def _draw(self, key: PRNGKeyArray, frames: tuple[int, ...], dtype: Any) -> Float[Array, "r *b k l"]:
         """Standard normal noise for frames of the given axes."""
         config = self.config
         steps, slots = config.num_refinement_steps, (config.num_slots, config.latent_size)
@@ -136,7 +134,10 @@ class Backbone(VideoModel):
         config = self.config
         slots = (config.num_slots, config.latent_size)
         context = inputs.as_array(context, "context", "of a video or of latents")
-        is_video = context.shape[-2:] != slots or context.shape[-3:-1] == (config.image_height, config.image_width)
+        is_video = context.shape[-2:] != slots or context.shape[-3:-1] == (
+            config.image_height,
+            config.image_width,
+        )
         if is_video:
             context = self.check_frames(context, fewest_axes=4)
         else:
@@ -227,7 +228,10 @@ class Backbone(VideoModel):
         video = self.check_clips(video, keys)
         if num_predicted:
             inputs.check_horizon(num_predicted, num_observed, video.shape[1])
-        apply, noise = partial(self.apply, {"params": params}), self.draw_noise(keys, video.shape[1], video.dtype)
+        apply, noise = (
+            partial(self.apply, {"params": params}),
+            self.draw_noise(keys, video.shape[1], video.dtype),
+        )
         inferred = apply(video, noise=noise, deterministic=not self.config.sample_at_test, method="infer")
         decoded = inferred.decoded
         seen = Seen(decoded.reconstruction, decoded.slot_rgb, decoded.slot_masks, inferred.latents)

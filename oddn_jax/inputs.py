@@ -12,7 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 ROUNDING = 1e-3  # by so much pixels may leave [0, 1], and sums of masks miss 1
-PRECISIONS = ("float32", "float64")  # of pixels and latents; a model's `compute_dtype` says in what it computes
+PRECISIONS = (
+    "float32",
+    "float64",
+)  # of pixels and latents; a model's `compute_dtype` says in what it computes
 
 
 def describe(array: Any) -> str:
@@ -34,7 +37,9 @@ def as_array(array: Any, name: str, axes: str) -> Any:
     if not (hasattr(array, "shape") and hasattr(array, "dtype") and hasattr(array, "ndim")):
         raise ValueError(f"{name} is a {type(array).__name__}, not an array {axes}")
     if not isinstance(array, (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)):
-        raise ValueError(f"{name} is a {type(array).__name__}, not an array of NumPy or JAX: take np.asarray(...)")
+        raise ValueError(
+            f"{name} is a {type(array).__name__}, not an array of NumPy or JAX: take np.asarray(...)"
+        )
     if 0 in array.shape:
         raise ValueError(f"{name} is {describe(array)}, which is empty; {axes} is wanted")
     if not getattr(array.dtype, "isnative", True):
@@ -140,7 +145,9 @@ def check_labels(arrays: dict[str, Any], num_labels: int) -> None:
         values = known_values(labels)
         if values is not None and (values.min() < 0 or values.max() >= num_labels):
             reach = f"{values.min()} to {values.max()}"
-            raise ValueError(f"{name} has labels {reach}, num_labels={num_labels} allows 0 to {num_labels - 1}")
+            raise ValueError(
+                f"{name} has labels {reach}, num_labels={num_labels} allows 0 to {num_labels - 1}"
+            )
     shapes = [labels.shape for labels in arrays.values()]
     if len(set(shapes)) > 1 or len(shapes[0]) < 2:
         shown = ", ".join(f"{name} is {describe(labels)}" for name, labels in arrays.items())

@@ -93,7 +93,9 @@ class VideoModel(nn.Module):
         """The same clips, checked as by `check_frames`, and that there is a key for each where keys are given."""
         video = self.check_frames(video, fewest_axes=5)
         if keys is not None and keys.shape[:1] != video.shape[:1]:
-            raise ValueError(f"there are keys [{' '.join(map(str, keys.shape))}] for {video.shape[0]} clips: one each")
+            raise ValueError(
+                f"there are keys [{' '.join(map(str, keys.shape))}] for {video.shape[0]} clips: one each"
+            )
         return video
 
     @nn.nowrap

@@ -2,7 +2,7 @@
 
 from experiments.config.checks import check
 from experiments.config.questions import VQAConfig
-from experiments.config.records import LATER_OPTIONS, flatten, from_json, to_json
+from experiments.config.records import LATER_OPTIONS, build, check_types, flatten, from_json, to_json
 from experiments.config.training import (
     RESUMABLE_FIELDS,
     DataConfig,
@@ -20,7 +20,9 @@ __all__ = [
     "DataConfig",
     "TrainConfig",
     "VQAConfig",
+    "build",
     "check",
+    "check_types",
     "clip_length",
     "coarseness",
     "flatten",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import oddn_jax
 from data_pipelines import build
 from experiments.config import DataConfig, flatten, make_model
+from experiments.config import build as build_config
 from experiments.runs import checkpoints, run_folder
 from experiments.runs.logs import say
 
@@ -133,8 +134,8 @@ def _of_file(path: str) -> Trained:
     model, params = oddn_jax.load(path)
     provenance = oddn_jax.read_provenance(path)
     try:
-        data = DataConfig(**provenance["data"])
-    except (KeyError, TypeError):
+        data = build_config(DataConfig, provenance["data"], "data")
+    except (KeyError, ValueError):
         data = None  # saved by another program than export_params
     return Trained(model, params, data, provenance, path)
 

@@ -38,7 +38,9 @@ class IODINE(Backbone):
     ) -> tuple[Metrics, Params]:
         """The objective of Eq. 5; see `VideoModel`."""
         video = self.check_clips(video, keys)
-        inference = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1], video.dtype))
+        inference = self.apply(
+            {"params": params}, video, noise=self.draw_noise(keys, video.shape[1], video.dtype)
+        )
         return self.metrics(iodine_losses(inference, self.config), inference, video), {}
 
 

@@ -211,5 +211,7 @@ class IODINELinear(Backbone):
     ) -> tuple[Metrics, Params]:
         """The objective of Eq. 5-6, as ODDN's; see `VideoModel`."""
         video = self.check_clips(video, keys)
-        outputs = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1], video.dtype))
+        outputs = self.apply(
+            {"params": params}, video, noise=self.draw_noise(keys, video.shape[1], video.dtype)
+        )
         return self.metrics(oddn_losses(outputs, self.config), outputs.inference, video), {}

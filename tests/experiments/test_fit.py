@@ -119,7 +119,8 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp
     monkeypatch.setattr(steps, "place", place_broken)
     config.eval_every = 100
     with pytest.raises(
-        FloatingPointError, match=r"^loss is not finite at steps 5, 6; [^\n]* last good checkpoint"
+        FloatingPointError,
+        match=r"^loss is not finite at steps 5, 6; [^\n]* last good checkpoint, of step 3, stays in ",
     ):
         loop.fit(config, tmp_path)
     params = checkpoints.load_params(tmp_path)

@@ -149,7 +149,9 @@ class MONet(VideoModel):
         if not deterministic:
             check_one_source(key, noise)
             if noise is not None:
-                inputs.check_latents(noise, (*video.shape[:-3], config.num_slots, config.latent_size), "noise")
+                inputs.check_latents(
+                    noise, (*video.shape[:-3], config.num_slots, config.latent_size), "noise"
+                )
         log_masks = self.attend(video)
         slots = jnp.broadcast_to(video[..., None, :, :, :], (*log_masks.shape[:-1], 3))
         posterior = self.encoder(slots.reshape(-1, *size, 3), log_masks.reshape(-1, *size, 1))

@@ -239,7 +239,10 @@ class PROVIDE(Backbone):
         video = self.check_clips(video, keys)
         if num_predicted:
             inputs.check_horizon(num_predicted, num_observed, video.shape[1])
-        apply, noise = partial(self.apply, self.to_variables(params)), self.draw_noise(keys, video.shape[1], video.dtype)
+        apply, noise = (
+            partial(self.apply, self.to_variables(params)),
+            self.draw_noise(keys, video.shape[1], video.dtype),
+        )
         nll_weight, deterministic = params["schedule"]["nll_weight"], not self.config.sample_at_test
         options = {"nll_weight": nll_weight, "deterministic": deterministic}
         inferred = apply(video, noise=noise, **options, method="infer")
@@ -280,7 +283,7 @@ def provide_losses(
       config: the model's.
       nll_weight: in place of the configured one.
     """
-    weights = decoding_weights(config, inference.nll.shape[-2])
+    weights = decoding_weights(config, inference.nll.shape[-2]).astype(inference.nll.dtype)
     scale = config.nll_weight if nll_weight is None else nll_weight
     reconstruction = scale * (inference.nll * weights).sum((-2, -1)).mean()
     kl = config.kl_weight * (inference.kl * weights).sum((-2, -1)).mean()

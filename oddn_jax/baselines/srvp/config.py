@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from oddn_jax.baselines.srvp.coders import ENCODER_WIDTHS
+from oddn_jax.fields import check_fields, check_sizes
 
 
 @dataclasses.dataclass(kw_only=True, unsafe_hash=True)
@@ -49,6 +50,8 @@ class SRVPConfig:
         Raises:
           ValueError: a field is out of its range; the message names it, its value and what is allowed.
         """
+        check_fields(self)
+        check_sizes(self)
         choices = {"coder": tuple(ENCODER_WIDTHS), "compute_dtype": ("float32", "bfloat16", "float64")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

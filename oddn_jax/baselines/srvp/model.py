@@ -249,7 +249,9 @@ class SRVP(VideoModel):
             return self._draw_noise(jax.random.split(key, video.shape[0]), num_frames, video.dtype)
         inputs.check_latents(noise.initial, (video.shape[0], config.state_size), "noise.initial")
         drawn = noise.innovations[:, : num_frames - 1]
-        inputs.check_latents(drawn, (video.shape[0], num_frames - 1, config.innovation_size), "noise.innovations")
+        inputs.check_latents(
+            drawn, (video.shape[0], num_frames - 1, config.innovation_size), "noise.innovations"
+        )
         return noise
 
     @nn.nowrap
@@ -284,7 +286,5 @@ class SRVP(VideoModel):
         return seen._replace(predicted=future.video)
 
     @nn.nowrap
-    def _draw_noise(
-        self, keys: Key[Array, " b"], num_frames: int, dtype: jax.typing.DTypeLike
-    ) -> SRVPNoise:
+    def _draw_noise(self, keys: Key[Array, " b"], num_frames: int, dtype: jax.typing.DTypeLike) -> SRVPNoise:
         return jax.vmap(lambda key: srvp_noise(self.config, key, num_frames, dtype))(keys)
