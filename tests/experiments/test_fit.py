@@ -120,7 +120,7 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp
     config.eval_every = 100
     with pytest.raises(
         FloatingPointError,
-        match=r"^loss is not finite at steps 5, 6; [^\n]* last good checkpoint, of step 3, stays in ",
+        match=r"^loss is not finite at steps 5, 6; .* last good checkpoint, of step 4, stays in ",
     ):
         loop.fit(config, tmp_path)
     params = checkpoints.load_params(tmp_path)
