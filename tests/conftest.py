@@ -10,6 +10,7 @@ import sys
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
+import jaxtyping
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -60,3 +61,12 @@ def run_program(start_program):
         return code, process.output.read_text()
 
     return run
+
+
+@pytest.fixture
+def as_installed():
+    """Without the checks of annotations, which only the tests have."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

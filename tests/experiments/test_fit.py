@@ -128,6 +128,15 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
+def test_a_run_that_diverges_before_anything_is_saved_is_told_so(tmp_path):
+    """No checkpoint stays where there has been none."""
+    with pytest.raises(
+        FloatingPointError, match=r"^loss is not finite; training stopped, before anything was saved in "
+    ):
+        with checkpoints.open_manager(tmp_path, 1):
+            raise FloatingPointError("loss is not finite")
+
+
 @pytest.mark.parametrize("form", ["run folder", "exported file"])
 def test_weights_of_another_run(finished, config, tmp_path, capsys, form):
     params = checkpoints.load_params(finished[0])

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -75,12 +74,3 @@ def exported(export_of_tiny, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(export_of_tiny.read_bytes())
     return path
-
-
-@pytest.fixture
-def as_installed():
-    """Without the checks of annotations, which only the tests have."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
