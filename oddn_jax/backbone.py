@@ -95,6 +95,7 @@ class Backbone(VideoModel):
         if noise is None:
             return video, self._draw(key, video.shape[:-3], video.dtype)
         wanted = (*video.shape[:-3], self.config.num_slots, self.config.latent_size)
+        noise = inputs.as_array(noise, "noise", f"[r {' '.join(map(str, wanted))}]")
         if noise.shape[1:] != wanted or noise.shape[0] < 1:
             raise ValueError(f"noise is {inputs.describe(noise)}, [r {' '.join(map(str, wanted))}] is wanted")
         return video, noise

@@ -45,11 +45,18 @@ def bundled_models() -> list[str]:
 
 
 def flatten_params(params: Mapping) -> dict[str, Any]:
-    """Nested parameters as one dictionary, names joined by slashes."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
+    """Nested parameters as one dictionary, names joined by slashes.
+
+    Raises:
+      ValueError: two of them get the same name, which has a slash in a part of it.
+    """
+    flat: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name in flat:
+            raise ValueError(f"params: {name} is there twice")
+        flat[name] = leaf
+    return flat
 
 
 def unflatten_params(arrays: Mapping[str, Any]) -> dict:
@@ -110,6 +117,7 @@ def save(
     _check_arrays(arrays, _expected_arrays(model(config)), "params")
     try:
         facts = json.dumps(dict(provenance or {}), allow_nan=False)
+        parse_record(facts)  # reading is stricter: no name twice, no endless nesting
     except (TypeError, ValueError) as error:
         raise ValueError(f"the provenance cannot be written as JSON ({error})") from error
     header = {

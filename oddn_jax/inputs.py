@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 ROUNDING = 1e-3  # by so much pixels may leave [0, 1], and sums of masks miss 1
+MOST_LABELS = 4096  # every frame has a table of all pairs of them, here of 64 MiB
 PRECISIONS = (
     "float32",
     "float64",
@@ -138,6 +139,8 @@ def check_labels(arrays: dict[str, Any], num_labels: int) -> None:
     """
     if not isinstance(num_labels, (int, np.integer)) or isinstance(num_labels, bool) or num_labels < 1:
         raise ValueError(f"num_labels={num_labels!r} must be an integer of at least 1")
+    if num_labels > MOST_LABELS:
+        raise ValueError(f"num_labels={num_labels} must be at most {MOST_LABELS}")
     for name, labels in arrays.items():
         as_array(labels, name, "[*b h w]")
         if not jnp.issubdtype(labels.dtype, jnp.integer):

@@ -64,7 +64,8 @@ def build(record: type, values: Mapping[str, Any], path: str = "config", **known
     types = field_types(record) | known_types
     unknown = sorted(set(values) - set(types))
     if unknown:
-        raise ValueError(f"{path}.{unknown[0][:60]} is not an option of this version")
+        name = unknown[0] if unknown[0].isidentifier() else shorten(unknown[0])
+        raise ValueError(f"{path}.{name} is not an option of this version")
     given = {}
     for name, kind in types.items():
         option = f"{path}.{name}"

@@ -34,6 +34,7 @@ from oddn_jax.records import parse_record
 
 FORMAT = 1
 MANIFEST = "features.json"
+MOST_FILES = 100_000  # of a split; each is looked for
 SHARD_SIZE = 64  # videos; 5 MB of CLEVRER's, and what a killed extraction loses at most
 
 Arrays = dict[str, np.ndarray]
@@ -180,8 +181,9 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         manifest = parse_record(path.read_bytes())
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
-        for size in (manifest["identity"]["shard_size"], *manifest["splits"].values()):
-            if type(size) is not int or size < 1:
+        shard_size = manifest["identity"]["shard_size"]
+        for size in (shard_size, *manifest["splits"].values()):
+            if type(size) is not int or not 1 <= size <= MOST_FILES * shard_size:
                 raise ValueError(f"{shorten(size)} is no number of videos")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
