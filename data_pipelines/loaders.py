@@ -13,6 +13,7 @@ import numpy as np
 
 from data_pipelines import clips as clip_rules
 from data_pipelines.datasets import DatasetSummary, Split, dataset_summary, open_split
+from data_pipelines.seeds import check_seed
 
 __all__ = ["Batch", "DatasetSummary", "dataset_summary", "evaluation_batches", "training_batches"]
 
@@ -46,7 +47,7 @@ def training_batches(
         num_frames: frames of a clip.
         stride: gap between two frames of a clip, in source frames.
         batch_size: clips of a batch over all shards; `num_shards` must divide it.
-        seed: 0 or more, below 2**32.
+        seed: 0 to 4294967295.
         start_step: the first batch is that of this step.
         clips: "random" for a uniform start, "collision" for a uniform start among those where a collision first shows
             in the clip's third frame or later (videos without one are left out).
@@ -62,8 +63,9 @@ def training_batches(
     Raises:
         FileNotFoundError: the folder holds no data set.
         ValueError: unknown split or clips, clips longer than the videos, a stride that is not stored, no clip at all,
-            a batch that the shards cannot share.
+            a batch that the shards cannot share, a seed out of range.
     """
+    check_seed("seed", seed)
     opened = open_split(dataset_dir, split)
     gap = _checked_gap(opened, num_frames, stride)
     local_batch_size = _local_batch_size(batch_size, shard_index, num_shards)

@@ -13,7 +13,6 @@ what they take and give.
 
 import argparse
 import glob
-import json
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ import oddn_jax
 from experiments import command_line
 from experiments.runs import trained
 from oddn_jax.export import write_whole
+from oddn_jax.records import parse_record
 
 DEFAULT_OUTPUT = "oddn.safetensors"
 
@@ -78,9 +78,9 @@ def run_metrics(workdir: pathlib.Path, step: int) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        metrics = json.loads(path.read_text(), parse_constant=lambda _: None)
+        metrics = parse_record(path.read_bytes(), constant=lambda _: None)
         scored = metrics["step"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(
             f"{path} cannot be read; `python -m experiments.evaluate` writes it again"
         ) from error

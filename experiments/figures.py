@@ -4,7 +4,6 @@ python -m experiments.figures --run=runs/quickstart
 """
 
 import argparse
-import json
 import pathlib
 from typing import Any
 
@@ -18,6 +17,7 @@ from experiments.pictures.observations import (
 from experiments.pictures.report import learning_curves, write_report
 from experiments.runs.logs import say
 from experiments.runs.trained import add_arguments, add_data_arguments, open_trained
+from oddn_jax.records import parse_record
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,10 +80,10 @@ def read_metrics(*paths: pathlib.Path) -> dict[str, Any]:
     """Reads the first of some files that is there, as evaluate.py writes it; nothing where none can be read."""
     for path in paths:
         try:
-            return dict(json.loads(path.read_text()))
+            return parse_record(path.read_bytes(), constant=float)
         except OSError:
             continue
-        except (ValueError, TypeError):
+        except ValueError:
             say(f"going on without {path}, which is broken")
     return {}
 

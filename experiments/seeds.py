@@ -10,17 +10,17 @@ where it stopped.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 from typing import Any
 
 import jax
 
+from data_pipelines.seeds import check_seed
 from experiments import clevrer_pretrain, command_line
 from experiments.config import TrainConfig
 from experiments.runs import run_folder
-from experiments.runs.logs import say
+from experiments.runs.logs import read_rows, say
 from experiments.training.continuation import continue_pretraining
 from experiments.training.loop import fit
 
@@ -36,6 +36,8 @@ def main(config: TrainConfig, workdir: pathlib.Path, num_seeds: int) -> None:
     """
     if num_seeds < 1:
         raise ValueError(f"--num_seeds is {num_seeds}: it must be at least 1")
+    check_seed("config.seed", config.seed)
+    check_seed("config.seed and --num_seeds: the last seed", config.seed + num_seeds - 1)
     rows, stopped = [], {}
     for seed in range(config.seed, config.seed + num_seeds):
         folder = workdir / f"seed_{seed}"
@@ -70,9 +72,8 @@ def config_of_seed(config: TrainConfig, seed: int) -> TrainConfig:
 
 def best_validation(workdir: pathlib.Path) -> dict[str, float | None]:
     """The validation of a run that has the lowest loss, by the names of `COLUMNS`; nothing where there is none."""
-    path = workdir / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    rows = [row for row in rows if row["split"] == "valid" and math.isfinite(row["loss"])]
+    rows = [row for row in read_rows(workdir / "metrics.jsonl") if row["split"] == "valid"]
+    rows = [row for row in rows if math.isfinite(row.get("loss", math.nan))]
     best = min(rows, key=lambda row: row["loss"], default={})
     return {name: best.get(name) for name in COLUMNS[1:]}
 

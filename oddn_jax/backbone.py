@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
+from oddn_jax import inputs
 from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded, SpatialBroadcastDecoder, compose, unfold_pictures
 from oddn_jax.distributions import Posterior, slot_kl
@@ -66,11 +67,11 @@ class Backbone(VideoModel):
           deterministic: the last latents are the posterior's mean; the steps before it still sample.
 
         Raises:
-          ValueError: the frames have another size, or neither or both of key and noise are given.
+          ValueError: the frames are not as `VideoModel` says, or neither or both of key and noise are given.
         """
         config = self.config
+        video, noise = self.check_inputs(video, key, noise)
         slots = (*video.shape[:-3], config.num_slots)
-        noise = self.check_inputs(video, key, noise)
         return iterative_inference(
             as_function(self.decoder),
             as_function(self.refinement),
@@ -88,18 +89,21 @@ class Backbone(VideoModel):
         video: Float[Array, "*b h w 3"],
         key: PRNGKeyArray | None,
         noise: Float[Array, "r *b k l"] | None,
-    ) -> Float[Array, "r *b k l"]:
-        """Checks what `infer` is given, and returns the noise, drawn where there is only a key."""
-        self.check_frames(video)
+        fewest_axes: int = 3,
+    ) -> tuple[Float[Array, "*b h w 3"], Float[Array, "r *b k l"]]:
+        """Checks what `infer` is given, and returns video and noise, which is drawn where there is only a key."""
+        video = self.check_frames(video, fewest_axes)
         check_one_source(key, noise)
         if noise is None:
-            noise = self._draw(key, video.shape[:-3], video.dtype)
-        return noise
+            return video, self._draw(key, video.shape[:-3], video.dtype)
+        wanted = (*video.shape[:-3], self.config.num_slots, self.config.latent_size)
+        noise = inputs.as_array(noise, "noise", f"[r {' '.join(map(str, wanted))}]")
+        if noise.shape[1:] != wanted or noise.shape[0] < 1:
+            raise ValueError(f"noise is {inputs.describe(noise)}, [r {' '.join(map(str, wanted))}] is wanted")
+        return video, noise
 
     @nn.nowrap
-    def _draw(
-        self, key: PRNGKeyArray, frames: tuple[int, ...], dtype: Any = float
-    ) -> Float[Array, "r *b k l"]:
+    def _draw(self, key: PRNGKeyArray, frames: tuple[int, ...], dtype: Any) -> Float[Array, "r *b k l"]:
         """Standard normal noise for frames of the given axes."""
         config = self.config
         steps, slots = config.num_refinement_steps, (config.num_slots, config.latent_size)
@@ -131,11 +135,19 @@ class Backbone(VideoModel):
         """The latents of the last two frames of a context; latents are taken as they are.
 
         Raises:
-          ValueError: it has fewer than two frames.
+          ValueError: it has fewer than two frames, or is neither a video nor latents.
         """
         config = self.config
-        size = (config.image_height, config.image_width, 3)
-        is_video = context.shape[-3:] == size
+        slots = (config.num_slots, config.latent_size)
+        context = inputs.as_array(context, "context", "of a video or of latents")
+        is_video = context.shape[-2:] != slots or context.shape[-3:-1] == (
+            config.image_height,
+            config.image_width,
+        )
+        if is_video:
+            context = self.check_frames(context, fewest_axes=4)
+        else:
+            inputs.check_latents(context, (None, *slots), "context")
         if context.shape[-4 if is_video else -3] < 2:
             raise ValueError("a rollout needs two frames of context: what moves shows in a pair of frames")
         if not is_video:
@@ -194,6 +206,7 @@ class Backbone(VideoModel):
 
     def decode(self, latents: Float[Array, "*b k l"]) -> Decoded:
         """Decodes slots into their pictures, their masks, and the picture they make together."""
+        inputs.check_latents(latents, (None, self.config.latent_size))
         return unfold_pictures(compose(*self.decoder(latents)), self.config)
 
     def initialize_parameters(self) -> None:
@@ -208,9 +221,11 @@ class Backbone(VideoModel):
         self.refinement(empty_inputs(config), self.refinement.initial_state((1, 1), jnp.float32))
 
     @nn.nowrap
-    def draw_noise(self, keys: Key[Array, " b"], num_frames: int) -> Float[Array, "r b t k l"]:
+    def draw_noise(
+        self, keys: Key[Array, " b"], num_frames: int, dtype: jax.typing.DTypeLike = "float32"
+    ) -> Float[Array, "r b t k l"]:
         """The noise of `infer`, each clip's from its own key."""
-        return jax.vmap(lambda key: self._draw(key, (num_frames,)), out_axes=1)(keys)
+        return jax.vmap(lambda key: self._draw(key, (num_frames,), dtype), out_axes=1)(keys)
 
     @nn.nowrap
     def metrics(
@@ -227,7 +242,13 @@ class Backbone(VideoModel):
         self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """The slots of every frame, and a rollout of the first ones where the model has one; see `VideoModel`."""
-        apply, noise = partial(self.apply, {"params": params}), self.draw_noise(keys, video.shape[1])
+        video = self.check_clips(video, keys)
+        if num_predicted:
+            inputs.check_horizon(num_predicted, num_observed, video.shape[1])
+        apply, noise = (
+            partial(self.apply, {"params": params}),
+            self.draw_noise(keys, video.shape[1], video.dtype),
+        )
         inferred = apply(video, noise=noise, deterministic=not self.config.sample_at_test, method="infer")
         decoded = inferred.decoded
         seen = Seen(decoded.reconstruction, decoded.slot_rgb, decoded.slot_masks, inferred.latents)

@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from oddn_jax.fields import check_fields, check_sizes
+
 NUM_FEATURES = 16  # channels of the image features, unless there are none
 
 # The values that string fields accept.
@@ -147,6 +149,8 @@ class ODDNConfig:
         Raises:
           ValueError: a field is out of its range; the message names it, its value and what is allowed.
         """
+        check_fields(self)
+        check_sizes(self)
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")

@@ -20,11 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
-import safetensors.numpy
 
+from oddn_jax.arrays import safetensors_bytes
 from oddn_jax.config import without_former_options
+from oddn_jax.fields import check_fields
 from oddn_jax.model import ODDN
 from oddn_jax.models import find_model, model_name
+from oddn_jax.records import parse_record
 from oddn_jax.video_model import VideoModel
 
 FORMAT = "oddn_jax"
@@ -43,11 +45,18 @@ def bundled_models() -> list[str]:
 
 
 def flatten_params(params: Mapping) -> dict[str, Any]:
-    """Nested parameters as one dictionary, names joined by slashes."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
+    """Nested parameters as one dictionary, names joined by slashes.
+
+    Raises:
+      ValueError: two of them get the same name, which has a slash in a part of it.
+    """
+    flat: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name in flat:
+            raise ValueError(f"params: {name} is there twice")
+        flat[name] = leaf
+    return flat
 
 
 def unflatten_params(arrays: Mapping[str, Any]) -> dict:
@@ -90,20 +99,25 @@ def save(
     Args:
       path: usually ends in `.safetensors`.
       config: the model's.
-      params: nested dictionary of its arrays.
+      params: nested dictionary of its arrays, of JAX or NumPy, in any order in memory; kept in float32.
       model: the class that takes them: one of `MODELS`, or your own at the top of a module.
       provenance: JSON-able facts on where the parameters come from (data, commit, step, seed, metrics).
 
     Raises:
-      ValueError: the parameters are not those of such a model or not finite, or the provenance is no JSON.
+      ValueError: the config is none of such a model, the parameters are not those of one or not finite, or the
+        provenance is no JSON.
       OSError: the file cannot be written.
     """
     path = Path(path)
     name = model_name(model)
-    arrays = {name: np.asarray(value, np.float32) for name, value in flatten_params(params).items()}
+    if not isinstance(config, model.Config):
+        raise ValueError(f"config is a {type(config).__name__}, {name} wants a {model.Config.__name__}")
+    _check_config(config)
+    arrays = {name: _to_float32(value, name) for name, value in flatten_params(params).items()}
     _check_arrays(arrays, _expected_arrays(model(config)), "params")
     try:
         facts = json.dumps(dict(provenance or {}), allow_nan=False)
+        parse_record(facts)  # reading is stricter: no name twice, no endless nesting
     except (TypeError, ValueError) as error:
         raise ValueError(f"the provenance cannot be written as JSON ({error})") from error
     header = {
@@ -115,7 +129,7 @@ def save(
         "arrays_sha256": checksum(arrays),
     }
     header["sha256"] = header_checksum(header)
-    write_whole(path, safetensors.numpy.save(arrays, metadata=header))
+    write_whole(path, safetensors_bytes(arrays, header))
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -162,9 +176,10 @@ def load(path: str | os.PathLike) -> tuple[VideoModel, dict]:
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     try:
-        model = model_type(
-            model_type.Config(**without_former_options(model_type.Config, json.loads(header["config"])))
-        )
+        values = without_former_options(model_type.Config, parse_record(header["config"]))
+        config = model_type.Config(**_tuples(values))
+        _check_config(config)
+        model = model_type(config)
         expected = _expected_arrays(model)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the configuration in the header is unusable ({error})") from error
@@ -183,7 +198,7 @@ def read_provenance(path: str | os.PathLike) -> dict:
     with _find(path) as file:
         header = _read_header(file)
     try:
-        return dict(json.loads(header["provenance"]))
+        return parse_record(header["provenance"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the provenance in the header is unusable ({error})") from error
 
@@ -224,6 +239,30 @@ def _read_header(file: Path) -> dict[str, str]:
     if header_checksum(header) != header.get("sha256"):
         raise ValueError(f"{file}: the header does not match its checksum; the file is damaged")
     return header
+
+
+def _check_config(config: Any) -> None:
+    """Raises ValueError where a field has another type than its class says, or a value that cannot work."""
+    check_fields(config)
+    if hasattr(config, "validate"):
+        config.validate()
+
+
+def _tuples(value: Any) -> Any:
+    """What JSON wrote as lists was tuples: a config must be hashable."""
+    if isinstance(value, dict):
+        return {name: _tuples(entry) for name, entry in value.items()}
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
+
+
+def _to_float32(value: Any, name: str) -> np.ndarray:
+    array = np.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(
+            f"params: {name} is {array.dtype}{list(array.shape)}, expected floating-point numbers"
+        )
+    with np.errstate(over="ignore"):  # `_check_arrays` says so
+        return array.astype(np.float32)
 
 
 def _expected_arrays(model: VideoModel) -> dict[str, jax.ShapeDtypeStruct]:

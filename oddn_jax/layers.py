@@ -26,8 +26,11 @@ def _elu_jvp(primals, tangents):
 
 
 def kernel_init(gain: float = 1.0):
-    """An initialiser that draws from `gain` times U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for kernels."""
-    return variance_scaling(gain**2 / 3, "fan_in", "uniform")
+    """An initialiser that draws from `gain` times U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for kernels.
+
+    In float32, as all parameters, where JAX's own default would be float64 with `JAX_ENABLE_X64`.
+    """
+    return variance_scaling(gain**2 / 3, "fan_in", "uniform", dtype=jnp.float32)
 
 
 def uniform_init(bound: float):

@@ -42,7 +42,7 @@ def elbo_losses(inference: Inference, config: ODDNConfig) -> tuple[Float[Array, 
 
     Source: paper Eq. 5, with beta on the likelihood (paper A.3).
     """
-    weights = iteration_weights(config, inference.nll.shape[-1])
+    weights = iteration_weights(config, inference.nll.shape[-1]).astype(inference.nll.dtype)
     return config.nll_weight * (inference.nll * weights).sum(-1), config.kl_weight * (
         inference.kl * weights
     ).sum(-1)
@@ -86,7 +86,7 @@ def oddn_losses(outputs: Any, config: ODDNConfig) -> Losses:
     """
     inference, prediction = outputs.inference, outputs.prediction
     observed = iodine_losses(inference, config)
-    weights = prediction_weights(prediction.target, inference.nll.shape[1])
+    weights = prediction_weights(prediction.target, inference.nll.shape[1]).astype(prediction.nll.dtype)
     scale = config.prediction_weight * (config.nll_weight if config.nll_weight_on_prediction else 1.0)
     predicted = scale * (prediction.nll * weights).sum(-1).mean()
     terms = {

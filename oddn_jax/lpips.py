@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from oddn_jax.inputs import check_same_frames, describe
 from oddn_jax.squeezenet_weights import ArrayUnpickler
 
 # VGG16's convolutions in five blocks; the last of each is compared, and between two the size is halved.
@@ -59,10 +60,13 @@ def lpips(
       weights: of `lpips_weights`.
 
     Raises:
-      ValueError: a frame has fewer than 16 pixels in height or width.
+      ValueError: a frame has fewer than 16 pixels in height or width or no three colours, or the shapes differ.
 
     Source: Zhang et al. 2018, version 0.1 with VGG16, which SlotFormer reports too.
     """
+    prediction, target = check_same_frames(prediction, target)
+    if prediction.shape[-1] != 3:
+        raise ValueError(f"LPIPS compares colour pictures, prediction is {describe(prediction)}")
     if min(prediction.shape[-3:-1]) < SMALLEST:
         raise ValueError(f"LPIPS needs frames of at least {SMALLEST} x {SMALLEST} pixels")
     batch = prediction.shape[:-3]

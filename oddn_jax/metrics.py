@@ -1,9 +1,16 @@
-"""Numbers that say how well, and how, a model decomposes and predicts; all of them one per frame, and jittable."""
+"""Numbers that say how well, and how, a model decomposes and predicts; all of them one per frame, and jittable.
+
+Frames are floating-point arrays of the same shape, label images integer arrays of the same shape: nothing is broadcast,
+other types and empty arrays are refused. A frame that holds NaN has no score but NaN. The same holds of a frame with a
+label outside of 0 .. num_labels - 1, which is refused where values are known already, outside of `jit` and `vmap`.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+
+from oddn_jax.inputs import check_labels, check_masks, check_same_frames, describe
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels
 MAX_MATCHED_LABELS = 16  # of `miou`, whose time and memory double with each
@@ -14,6 +21,7 @@ def mse(prediction: Float[Array, "*b h w c"], target: Float[Array, "*b h w c"]) 
 
     Of predicted frames it is the paper's Figure 7: the error of each step of the prediction.
     """
+    prediction, target = check_same_frames(prediction, target)
     return ((prediction - target) ** 2).mean((-3, -2, -1))
 
 
@@ -32,11 +40,12 @@ def ssim(prediction: Float[Array, "*b h w c"], target: Float[Array, "*b h w c"])
     the result is averaged over colours and all windows that lie inside the frame.
 
     Raises:
-      ValueError: a frame is smaller than the window.
+      ValueError: a frame is smaller than the window, or the two have different shapes.
 
     Source: Wang et al. 2004, as scikit-image's structural_similarity with gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False, data_range=1 and channel_axis=-1.
     """
+    prediction, target = check_same_frames(prediction, target)
     height, width = prediction.shape[-3:-1]
     if min(height, width) < SSIM_WINDOW:
         raise ValueError(
@@ -64,15 +73,31 @@ def _gaussian_windows(size: int) -> np.ndarray:
     return np.stack(rows).astype(np.float32)
 
 
+def largest_slot(slot_masks: Float[Array, "*b k h w 1"]) -> Int[Array, "*b h w"]:
+    """The slot with the largest mask at each pixel, the first of equal ones; -1, of no score, where a mask is NaN."""
+    masks = slot_masks[..., 0]
+    return jnp.where(jnp.isnan(masks).any(-3), -1, masks.argmax(-3))
+
+
 def slot_usage(slot_masks: Float[Array, "*b k h w 1"]) -> Float[Array, "*b"]:
-    """Number of slots that are the largest one somewhere in the frame, 1 to k."""
-    winner = slot_masks[..., 0].argmax(-3)
-    used = jax.nn.one_hot(winner, slot_masks.shape[-4]).any((-3, -2))
-    return used.sum(-1).astype(slot_masks.dtype)
+    """Number of slots that are the largest one somewhere in the frame, 1 to k.
+
+    Raises:
+      ValueError: the masks are no shares that sum to 1 (seen outside of `jit` and `vmap` alone, here as below).
+    """
+    check_masks(slot_masks)
+    winner = largest_slot(slot_masks)
+    used = jax.nn.one_hot(winner, slot_masks.shape[-4]).any((-3, -2)).sum(-1).astype(slot_masks.dtype)
+    return jnp.where((winner >= 0).all((-2, -1)), used, jnp.nan)
 
 
 def mask_entropy(slot_masks: Float[Array, "*b k h w 1"]) -> Float[Array, "*b"]:
-    """Mean over pixels of the masks' entropy as a share of its largest value, log k: 0 decided, 1 shared by all."""
+    """Mean over pixels of the masks' entropy as a share of its largest value, log k: 0 decided, 1 shared by all.
+
+    Raises:
+      ValueError: the masks are no shares that sum to 1.
+    """
+    check_masks(slot_masks)
     entropy = jax.scipy.special.entr(slot_masks).sum(-4).mean((-3, -2, -1))
     return entropy / jnp.log(max(slot_masks.shape[-4], 2))
 
@@ -95,7 +120,12 @@ def training_diagnostics(
       By name, means over the batch: `mse` of the reconstruction, `mse_copy_last` of repeating the frame before (the
       reference for `mse_predicted`), `slot_usage`, `mask_entropy`, and `slot_kl_1` to `slot_kl_k`: the KL of a frame's
       slots, largest first, since slots come in no common order.
+
+    Raises:
+      ValueError: the clips have fewer than three frames, or an array another shape than it should.
     """
+    if video.ndim != 5 or video.shape[1] < 3:
+        raise ValueError(f"training needs at least 3 frames a clip, the video is {describe(video)}")
     found = {
         "mse": mse(reconstruction, video).mean(),
         "mse_copy_last": mse(video[:, 1:-1], video[:, 2:]).mean(),
@@ -114,9 +144,16 @@ def training_diagnostics(
 def contingency(
     truth: Int[Array, "*b h w"], prediction: Int[Array, "*b h w"], num_labels: int
 ) -> Float[Array, "*b n n"]:
-    """Number of pixels with each pair of labels, truth first; labels run from 0 to num_labels - 1."""
-    one_hot = [jax.nn.one_hot(x.reshape(*x.shape[:-2], -1), num_labels) for x in (truth, prediction)]
-    return jnp.einsum("...pi,...pj->...ij", *one_hot)
+    """Number of pixels with each pair of labels, truth first; labels run from 0 to num_labels - 1.
+
+    Raises:
+      ValueError: the two differ in shape, hold no integers, or, where values are known, other labels; here as below.
+    """
+    check_labels({"truth": truth, "prediction": prediction}, num_labels)
+    labels = [x.reshape(*x.shape[:-2], -1) for x in (truth, prediction)]
+    table = jnp.einsum("...pi,...pj->...ij", *(jax.nn.one_hot(x, num_labels) for x in labels))
+    known = [((x >= 0) & (x < num_labels)).all(-1) for x in labels]
+    return jnp.where((known[0] & known[1])[..., None, None], table, jnp.nan)
 
 
 def ari(
@@ -193,16 +230,14 @@ def miou(
       In [0, 1]. Frames without an object, where it is undefined, count 1, as in `ari`.
 
     Raises:
-      ValueError: more than MAX_MATCHED_LABELS labels.
+      ValueError: more than MAX_MATCHED_LABELS labels; otherwise as `contingency`.
 
     Source: the foreground mIoU of the slot literature (SlotFormer's FG-mIoU), with each frame matched by itself because
     this model's slots have no common order over time.
     """
-    if num_labels > MAX_MATCHED_LABELS:
-        raise ValueError(f"mIoU matches up to {MAX_MATCHED_LABELS} labels, not {num_labels}")
-    objects = jax.nn.one_hot(truth, num_labels).any((-3, -2))[..., 1:].sum(-1)
     matched = best_matching(iou(truth, prediction, num_labels)[..., 1:, :])
-    return jnp.where(objects == 0, 1.0, matched / jnp.maximum(objects, 1))
+    objects = jax.nn.one_hot(truth, num_labels).any((-3, -2))[..., 1:].sum(-1)
+    return jnp.where((objects == 0) & ~jnp.isnan(matched), 1.0, matched / jnp.maximum(objects, 1))
 
 
 def best_matching(scores: Float[Array, "*b n k"]) -> Float[Array, "*b"]:
@@ -210,8 +245,15 @@ def best_matching(scores: Float[Array, "*b n k"]) -> Float[Array, "*b"]:
 
     Dynamic programming over the 2**k sets of columns: exact, and for few columns made for jit, unlike the Hungarian
     algorithm.
+
+    Raises:
+      ValueError: more than MAX_MATCHED_LABELS columns, or none.
     """
     num_columns = scores.shape[-1]
+    if not 1 <= num_columns <= MAX_MATCHED_LABELS:
+        raise ValueError(
+            f"labels are matched exactly: 1 and up to {MAX_MATCHED_LABELS} labels, not {num_columns}"
+        )
     sets, columns = np.arange(2**num_columns)[:, None], 1 << np.arange(num_columns)
     contains = (sets & columns) > 0
     best = jnp.zeros((*scores.shape[:-2], len(sets)), scores.dtype)  # with the columns of each set alone

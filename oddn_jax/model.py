@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from oddn_jax import inputs
 from oddn_jax.backbone import Backbone, as_function
 from oddn_jax.decoder import Decoded
 from oddn_jax.dynamics import Distillation, DynamicsDistiller
@@ -63,10 +64,15 @@ class ODDN(Backbone):
 
     def distill(self, latents: Float[Array, "*b t k l"]) -> Distillation:
         """Distils the dynamics of each frame but the first from it and the frame before it (Eq. 7-9)."""
+        inputs.check_latents(latents, (None, None, self.config.latent_size))
+        if latents.shape[-3] < 2:
+            raise ValueError(f"latents is {inputs.describe(latents)}: dynamics need two frames")
         return Distillation(*self.distiller(latents[..., :-1, :, :], latents[..., 1:, :, :]))
 
     def interact(self, dynamics: Float[Array, "*b k d"], latents: Float[Array, "*b k l"]) -> Interaction:
         """Updates each slot's dynamics by what the other slots do to it (Eq. 10-13); without relation, by nothing."""
+        inputs.check_latents(dynamics, (None, self.config.dynamics_size), "dynamics")
+        inputs.check_latents(latents, (*dynamics.shape[:-1], self.config.latent_size))
         if self.config.use_relation:
             return self.relation(dynamics, latents)
         pairs = jnp.zeros((*dynamics.shape[:-1], dynamics.shape[-2]), dynamics.dtype)
@@ -76,6 +82,8 @@ class ODDN(Backbone):
         self, updated_dynamics: Float[Array, "*b k d"], latents: Float[Array, "*b k l"]
     ) -> Float[Array, "*b k l"]:
         """Predicts the latents of the next frame, slot by slot (Eq. 4)."""
+        inputs.check_latents(updated_dynamics, (None, self.config.dynamics_size), "updated_dynamics")
+        inputs.check_latents(latents, (*updated_dynamics.shape[:-1], self.config.latent_size))
         return self.predictor(updated_dynamics, latents)
 
     def rollout(
@@ -98,8 +106,9 @@ class ODDN(Backbone):
           noise: instead of the key.
 
         Raises:
-          ValueError: fewer than two frames, or an unknown mode.
+          ValueError: fewer than two frames, an unknown mode, or a context that is neither video nor latents.
         """
+        inputs.check_horizon(num_steps)
         mode = self.config.rollout_mode if mode is None else mode
         if mode not in ("redistill", "carry"):
             raise ValueError(f'mode={mode!r} is not "redistill" or "carry"')
@@ -158,8 +167,9 @@ class ODDN(Backbone):
           noise: standard normal, instead of the key.
 
         Raises:
-          ValueError: fewer than three frames.
+          ValueError: fewer than three frames, or the clips are not as `VideoModel` says.
         """
+        video = self.check_clips(video)
         if video.shape[1] < 3:
             raise ValueError(
                 f"training needs at least 3 frames (two observed, one predicted), the clip has {video.shape[1]}"
@@ -201,7 +211,10 @@ class ODDN(Backbone):
         self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
     ) -> tuple[Metrics, Params]:
         """The objective of Eq. 5-6; see `VideoModel`."""
-        outputs = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
+        video = self.check_clips(video, keys)
+        outputs = self.apply(
+            {"params": params}, video, noise=self.draw_noise(keys, video.shape[1], video.dtype)
+        )
         return self.metrics(oddn_losses(outputs, self.config), outputs.inference, video), {}
 
     @nn.nowrap

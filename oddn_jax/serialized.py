@@ -30,10 +30,10 @@ import jax.numpy as jnp
 from jax import export
 
 from oddn_jax.backbone import Backbone
+from oddn_jax.fields import LARGEST_COUNT
 from oddn_jax.video_model import VideoModel
 
 PLATFORMS = ("cpu", "cuda")
-WHOLE_LOOP = 1_000  # no loop has as many steps
 SEED = jax.ShapeDtypeStruct((), jnp.uint32)
 
 
@@ -51,8 +51,8 @@ def serialize_functions(model: VideoModel, params: Mapping[str, Any]) -> dict[st
         )
     if getattr(model.config, "unroll", None) == 0:
         # The automatic choice looks at the machine that writes. The CPU needs loops unrolled, an accelerator bears it,
-        # and the file is as large either way.
-        model = model.clone(config=dataclasses.replace(model.config, unroll=WHOLE_LOOP))
+        # and the file is as large either way. No loop has more steps.
+        model = model.clone(config=dataclasses.replace(model.config, unroll=LARGEST_COUNT))
     # PROVIDE, a backbone too, infers frame after frame: the number of frames is fixed, as in models of other kinds.
     frames_are_free = isinstance(model, Backbone) and type(model).infer is Backbone.infer
     functions = _slot_functions(model, params) if frames_are_free else _clip_functions(model, params)

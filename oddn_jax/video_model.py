@@ -7,6 +7,9 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
+from oddn_jax import inputs
+from oddn_jax.metrics import largest_slot
+
 # What the methods below take and give, and their overrides in every model.
 Params = dict[str, Any]  # nested, by name
 Video = Float[Array, "b t h w 3"]  # pixels in [0, 1]
@@ -43,6 +46,11 @@ class VideoModel(nn.Module):
         model, params = oddn_jax.load("model.safetensors")
         future = model.predict(params, video[:, :2], jax.random.key(0), num_steps=6)
 
+    A video has pixels in [0, 1]. What sees it first refuses, in one line, another shape or type than it wants, no
+    clips or frames, and, outside of `jit`, `vmap` and `grad`, pixels that are NaN or outside of [0, 1]. Inside of these
+    a pixel has no value yet: a little outside of [0, 1] it is only explained worse; far outside, as those of 0 to 255
+    are, likelihoods become 0 and what comes back is NaN or means nothing.
+
     Attributes:
       config: a hashable dataclass with `image_height` and `image_width`; a `validate` method is called before training.
       Config: its class.
@@ -71,14 +79,24 @@ class VideoModel(nn.Module):
         return {**variables["params"], **{name: variables[name] for name in self.collections}}
 
     @nn.nowrap
-    def check_frames(self, video: Float[Array, "*b h w 3"]) -> None:
-        """Raises ValueError unless the frames have the configured height and width."""
-        height, width = video.shape[-3:-1]
-        wanted = self.config.image_height, self.config.image_width
-        if (height, width) != wanted:
+    def check_frames(self, video: Float[Array, "*b h w 3"], fewest_axes: int = 3) -> Float[Array, "*b h w 3"]:
+        """The same frames, once they are known to be such: of the configured size, with pixels in [0, 1].
+
+        Raises:
+          ValueError: they are not; see the class.
+        """
+        size = self.config.image_height, self.config.image_width
+        return inputs.check_pixels(video, size, fewest_axes=fewest_axes)
+
+    @nn.nowrap
+    def check_clips(self, video: Video, keys: Keys | None = None) -> Video:
+        """The same clips, checked as by `check_frames`, and that there is a key for each where keys are given."""
+        video = self.check_frames(video, fewest_axes=5)
+        if keys is not None and keys.shape[:1] != video.shape[:1]:
             raise ValueError(
-                f"frames are {height}x{width} (height x width), the model's are {wanted[0]}x{wanted[1]}"
+                f"there are keys [{' '.join(map(str, keys.shape))}] for {video.shape[0]} clips: one each"
             )
+        return video
 
     @nn.nowrap
     def to_variables(self, params: Params) -> dict[str, Params]:
@@ -101,6 +119,9 @@ class VideoModel(nn.Module):
 
         Returns:
           Metrics by name, means over the batch, "loss" among them; and the collections as they are after this step.
+
+        Raises:
+          ValueError: the clips are not as the class says, or too short.
         """
         raise NotImplementedError
 
@@ -116,6 +137,9 @@ class VideoModel(nn.Module):
           keys: one for each clip.
           num_predicted: frames to predict; 0 for none.
           num_observed: the frames from which it predicts, which are the first.
+
+        Raises:
+          ValueError: the clips are not as the class says, or fewer than what is to be observed.
         """
         raise NotImplementedError
 
@@ -132,22 +156,28 @@ class VideoModel(nn.Module):
         raise ValueError(f"{type(self).__name__} has no form for coarser pictures")
 
     @nn.nowrap
+    def _look(self, params: Params, video: Video, key: PRNGKeyArray) -> Seen:
+        """`look` at clips that may be anything, each with its part of one key."""
+        video = self.check_clips(video)
+        return self.look(params, video, jax.random.split(key, len(video)))
+
+    @nn.nowrap
     def reconstruct(
         self, params: Params, video: Video, key: PRNGKeyArray
     ) -> Float[Array, "b t h w 3"] | None:
         """The frames as the model sees them."""
-        return self.look(params, video, jax.random.split(key, len(video))).reconstruction
+        return self._look(params, video, key).reconstruction
 
     @nn.nowrap
     def segment(self, params: Params, video: Video, key: PRNGKeyArray) -> Int[Array, "b t h w"] | None:
-        """The slot that each pixel belongs to; None for a model without slots."""
-        masks = self.look(params, video, jax.random.split(key, len(video))).slot_masks
-        return None if masks is None else masks[..., 0].argmax(2)
+        """The slot that each pixel belongs to, -1 where that is NaN; None for a model without slots."""
+        masks = self._look(params, video, key).slot_masks
+        return None if masks is None else largest_slot(masks)
 
     @nn.nowrap
     def latents(self, params: Params, video: Video, key: PRNGKeyArray) -> Float[Array, "b t k l"] | None:
         """The slots of each frame as vectors; None for a model without slots."""
-        return self.look(params, video, jax.random.split(key, len(video))).latents
+        return self._look(params, video, key).latents
 
     @nn.nowrap
     def predict(
@@ -156,8 +186,10 @@ class VideoModel(nn.Module):
         """The frames after the context.
 
         Raises:
-          ValueError: the model predicts no frames, or needs a longer context.
+          ValueError: the model predicts no frames, or needs a longer context; `num_steps` is no number of frames.
         """
+        context = self.check_clips(context)
+        inputs.check_horizon(num_steps)
         keys = jax.random.split(key, len(context))
         seen = self.look(params, context, keys, num_predicted=num_steps, num_observed=context.shape[1])
         if seen.predicted is None:

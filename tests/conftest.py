@@ -10,6 +10,7 @@ import sys
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
+import jaxtyping
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -76,3 +77,12 @@ def small_disk(tmp_path):
         pytest.skip(f"may not mount a tmpfs: {mounted.stderr.strip()}")
     yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def as_installed():
+    """Without the checks of annotations, which only the tests have."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

@@ -11,6 +11,7 @@ from data_pipelines import simulator
 from data_pipelines.builders.records import option_values
 from data_pipelines.builders.videos import Tasks, VideoBuilder, VideoTask
 from data_pipelines.samples import Render, rendered_sample
+from data_pipelines.seeds import check_seed
 
 POSITIVE = ("height", "width", "stride", "supersampling")  # and num_SPLIT
 
@@ -29,6 +30,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     FILENAME: ClassVar[str]  # of a video, a format of its number
 
     def __post_init__(self):
+        check_seed("seed", self.seed)
         chosen = getattr(self, self.KIND)
         if chosen not in self.CHOICES:
             raise ValueError(f"{self.KIND} must be one of {', '.join(self.CHOICES)}, not {chosen!r}")
@@ -38,8 +40,8 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         most = max(self.FIRST_INDEX.values())
         if max(self.num_videos.values()) > most:
             raise ValueError(f"a split holds at most {most} videos")
-        if self.num_frames < 0 or self.seed < 0:
-            raise ValueError("num_frames and seed must be at least 0")
+        if self.num_frames < 0:
+            raise ValueError(f"num_frames must be at least 0, not {self.num_frames}")
         available = self.simulated.num_frames
         if (self.num_frames - 1) * self.stride >= available:
             raise ValueError(

@@ -17,6 +17,7 @@ from data_pipelines.claims import claim
 from data_pipelines.command_line import Parser, exit_code
 from data_pipelines.home import expand_arguments
 from data_pipelines.parallel import default_jobs
+from data_pipelines.seeds import parse_seed
 from data_pipelines.simulator.clevrer_files import SPLITS, ClevrerWriter
 from data_pipelines.simulator.config import CLEVRER, QUICKSTART, SIX_OBJECTS, TOWERS, simulator_card
 from data_pipelines.simulator.generate import Summary, generate
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (clevrer, questions, towers):
         command.add_argument("--output", type=Path, required=True, help="folder; made if missing")
         command.add_argument("--num_videos", type=int, default=10, help="default: 10")
-        command.add_argument("--seed", type=int, default=0, help="at least 0; default: 0")
+        command.add_argument("--seed", type=parse_seed, default=0, help="0 to 4294967295; default: 0")
         command.add_argument(
             "--jobs", type=int, default=default_jobs(), help="processes; default: all cores it may use"
         )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import rle
+from data_pipelines.seeds import check_seed
 from data_pipelines.simulator.config import FRAMES_PER_SECOND, SceneConfig, video_seed
 from data_pipelines.simulator.records import SceneObject, Trajectory
 from data_pipelines.simulator.videos import generate_scene, render, visible_collisions
@@ -48,8 +49,9 @@ class ClevrerWriter:
     supersampling: int
 
     def __post_init__(self):
-        if self.seed < 0 or self.supersampling < 1:
-            raise ValueError(f"need seed >= 0 and supersampling >= 1; got {self.seed}, {self.supersampling}")
+        check_seed("seed", self.seed)
+        if self.supersampling < 1:
+            raise ValueError(f"need supersampling >= 1; got {self.supersampling}")
         if self.height % 2 or self.width % 2 or min(self.height, self.width) < 2:
             raise ValueError(f"H.264 needs an even height and width; got {self.height} and {self.width}")
         if not 1 <= self.num_frames <= self.config.num_frames:

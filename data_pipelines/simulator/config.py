@@ -5,6 +5,8 @@ import hashlib
 import importlib.metadata
 import json
 
+from data_pipelines.seeds import LARGEST_SEED, check_seed
+
 SHAPES = ("cube", "sphere", "cylinder")
 MATERIALS = ("rubber", "metal")
 # Source: the colour table of the CLEVR data set generator, sRGB.
@@ -188,6 +190,17 @@ def simulator_card(config: SceneConfig | TowerConfig, **options: object) -> dict
     }
 
 
+MOST_VIDEOS = 1_000_000  # of a data set
+
+
 def video_seed(seed: int, index: int) -> int:
-    """The seed of one video of a data set: the same whatever else is generated, and by whom."""
-    return seed * 1_000_000 + index
+    """The seed of one video of a data set: the same whatever else is generated, and by whom.
+
+    Raises:
+        ValueError: the data set's seed is out of range.
+    """
+    check_seed("seed", seed)
+    return seed * MOST_VIDEOS + index
+
+
+LARGEST_VIDEO_SEED = video_seed(LARGEST_SEED, MOST_VIDEOS - 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines.seeds import check_seed
 from data_pipelines.simulator.config import TowerConfig, video_seed
 from data_pipelines.simulator.towers import simulate_tower
 from data_pipelines.whole_files import whole_file
@@ -36,11 +37,9 @@ class TowerWriter:
     supersampling: int
 
     def __post_init__(self):
-        if self.seed < 0 or min(self.size, self.supersampling) < 1:
-            raise ValueError(
-                f"need seed >= 0, size >= 1 and supersampling >= 1; "
-                f"got {self.seed}, {self.size}, {self.supersampling}"
-            )
+        check_seed("seed", self.seed)
+        if min(self.size, self.supersampling) < 1:
+            raise ValueError(f"need size >= 1 and supersampling >= 1; got {self.size}, {self.supersampling}")
         if not 1 <= self.num_frames <= self.config.num_frames:
             raise ValueError(f"towers have 1 to {self.config.num_frames} frames; got {self.num_frames}")
 

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
+from data_pipelines.seeds import check_seed
 from data_pipelines.simulator.camera import look_at
-from data_pipelines.simulator.config import HALF_SIZE, TOWERS, TowerConfig
+from data_pipelines.simulator.config import HALF_SIZE, LARGEST_VIDEO_SEED, TOWERS, TowerConfig
 from data_pipelines.simulator.physics import simulate
 from data_pipelines.simulator.records import SceneObject, SimulatedTower, Trajectory
 from data_pipelines.simulator.scenes import Physics, Scene
@@ -52,8 +53,9 @@ def generate_tower(config: TowerConfig, seed: int) -> tuple[Scene, Trajectory, b
     """The tower of a seed, its motion, and whether it falls.
 
     Raises:
-        ValueError: no draw was accepted within `config.max_tries`.
+        ValueError: no draw was accepted within `config.max_tries`, or the seed is out of range.
     """
+    check_seed("seed", seed, LARGEST_VIDEO_SEED)
     # Drawn once per seed, not per try: else towers that fall, the rarer kind, would be rejected away.
     wants_fall = np.random.default_rng([seed, config.max_tries]).random() < config.fall_probability
     for attempt in range(config.max_tries):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from data_pipelines.simulator.config import FRAMES_PER_SECOND, HALF_SIZE, SceneConfig
+from data_pipelines.seeds import check_seed
+from data_pipelines.simulator.config import FRAMES_PER_SECOND, HALF_SIZE, LARGEST_VIDEO_SEED, SceneConfig
 from data_pipelines.simulator.physics import VIEW_MARGIN, simulate
 from data_pipelines.simulator.records import Collision, SimulatedVideo, Trajectory
 from data_pipelines.simulator.renderer import Renderer
@@ -15,8 +16,9 @@ def generate_scene(config: SceneConfig, seed: int) -> tuple[Scene, Trajectory]:
     """The scene of a seed and its motion over all source frames, the unseen ones included.
 
     Raises:
-        ValueError: no draw was accepted within `config.max_tries`.
+        ValueError: no draw was accepted within `config.max_tries`, or the seed is out of range.
     """
+    check_seed("seed", seed, LARGEST_VIDEO_SEED)
     probability = config.unseen_collision_probability
     # Drawn once per seed, not per try: else the rarer kind of scene would be rejected away.
     wants_unseen = None if probability is None else _generator(seed, config.max_tries).random() < probability

@@ -2,7 +2,15 @@
 
 from experiments.config.checks import check
 from experiments.config.questions import VQAConfig
-from experiments.config.records import LATER_OPTIONS, expand_folders, flatten, from_json, to_json
+from experiments.config.records import (
+    LATER_OPTIONS,
+    build,
+    check_types,
+    expand_folders,
+    flatten,
+    from_json,
+    to_json,
+)
 from experiments.config.training import (
     RESUMABLE_FIELDS,
     DataConfig,
@@ -20,7 +28,9 @@ __all__ = [
     "DataConfig",
     "TrainConfig",
     "VQAConfig",
+    "build",
     "check",
+    "check_types",
     "clip_length",
     "coarseness",
     "expand_folders",

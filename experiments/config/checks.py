@@ -1,6 +1,12 @@
 """Which values of the options can work."""
 
+import jax
+
+from data_pipelines.seeds import check_seed
+from experiments.config.records import check_types
 from experiments.config.training import TrainConfig, make_model, model_class
+
+MOST_STEPS = 2**31 - 1  # JAX counts them in int32
 
 
 def check(config: TrainConfig, num_devices: int) -> None:
@@ -9,16 +15,25 @@ def check(config: TrainConfig, num_devices: int) -> None:
     Args:
         num_devices: devices that share a batch, over all processes.
     """
+    check_seed("config.seed", config.seed)
+    check_types(config)
     wanted = model_class(config.system).Config
     if not isinstance(config.model, wanted):
         raise ValueError(
             f"config.model is a {type(config.model).__name__}, {config.system} wants a {wanted.__name__}"
         )
+    if getattr(config.model, "compute_dtype", None) == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError("config.model.compute_dtype float64 needs the environment variable JAX_ENABLE_X64=1")
     if hasattr(config.model, "validate"):
         try:
             config.model.validate()
         except ValueError as error:
             raise ValueError(f"config.model.{error}") from None
+    if config.num_steps > MOST_STEPS:
+        raise ValueError(f"config.num_steps is {config.num_steps}: it must be at most {MOST_STEPS}")
+    for name in ("stride", "num_threads"):
+        if not getattr(config.data, name) > 0:
+            raise ValueError(f"config.data.{name} is {getattr(config.data, name)}: it must be above 0")
     positive = "num_steps batch_size learning_rate keep_checkpoints num_valid_clips num_figure_clips"
     for name in (*positive.split(), "log_every", "eval_every", "save_every"):
         if not getattr(config, name) > 0:
@@ -59,7 +74,9 @@ def _check_curriculum(config: TrainConfig) -> None:
         ("resolutions", "coarseness", "((1.0, 1),)"),
     ):
         pairs = getattr(config, name)
-        if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        if not pairs or not all(
+            isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], (int, float)) for pair in pairs
+        ):
             raise ValueError(
                 f"config.{name} {pairs} is no tuple of (share of the steps, {what}) pairs: {example}"
             )

@@ -87,7 +87,7 @@ def model_class(system: str) -> type[VideoModel]:
     if name:
         try:
             importlib.import_module(module)
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:  # the latter two of what is no name of a module
             raise ValueError(f"config.system {system!r} cannot be imported: {error}") from None
     return find_model(system)
 

@@ -42,7 +42,24 @@ def matched_samples(
         dynamics: of each frame but the first, f32[t-1 k d].
         object_id: i32[n], padded with -1.
         velocity: f32[t n 2], NaN where it is unknown or the object is out of view.
+
+    Raises:
+        ValueError: the arrays do not fit together, or the dynamics are not finite.
     """
+    num_frames, num_labels, num_objects = len(overlap), overlap.shape[1], len(object_id)
+    if (
+        dynamics.ndim != 3
+        or len(dynamics) != num_frames - 1
+        or velocity.shape != (num_frames, num_objects, 2)
+    ):
+        shapes = ", ".join(str(list(x.shape)) for x in (overlap, dynamics, object_id, velocity))
+        raise ValueError(f"overlap, dynamics, object_id and velocity do not fit together: {shapes}")
+    if num_objects and not -1 <= object_id.min() <= object_id.max() < num_labels - 1:
+        raise ValueError(
+            f"objects are numbered {object_id.min()} to {object_id.max()}, labels 0 to {num_labels - 1}"
+        )
+    if not np.isfinite(dynamics).all():
+        raise ValueError("dynamics are not finite: the model is broken")
     overlap = overlap[1:, object_id + 1, : dynamics.shape[1]]
     velocity = velocity[1:]
     known = (object_id >= 0) & np.isfinite(velocity).all(-1) & (overlap.max(-1) > MATCH_THRESHOLD)
@@ -54,7 +71,12 @@ def fit_velocity(clips: Sequence[Samples]) -> Fit:
     """Fits velocity = dynamics @ matrix + constant by least squares on the first half of the clips, tests on the rest.
 
     Source: our choice; the paper shows dynamics only through what is predicted from them.
+
+    Raises:
+        ValueError: a number is not finite.
     """
+    if not all(np.isfinite(values).all() for clip in clips for values in clip):
+        raise ValueError("dynamics and velocities must be finite")
     halves = clips[: len(clips) // 2], clips[len(clips) // 2 :]
     sizes = [sum(len(clip.velocity) for clip in half) for half in halves]
     if min(sizes) < MIN_SAMPLES:

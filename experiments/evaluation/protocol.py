@@ -40,6 +40,10 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
     Raises:
         FileNotFoundError, ValueError: the data or an option is unusable.
     """
+    for name in ("num_frames", "limit", "stride", "batch_size"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name}={value} must be at least 1")
     weights = lpips_weights() if options.lpips else None
     data = trained.choose_data(found, options)
     data = dataclasses.replace(data, stride=options.stride or data.stride)

@@ -208,7 +208,7 @@ def _score(
         scores |= {name: score.mean(-1) for name, score in compared.items()}
     if seen.slot_masks is not None:
         num_labels = max(num_labels, seen.slot_masks.shape[2])
-        slot = seen.slot_masks[..., 0].argmax(2)
+        slot = metrics.largest_slot(seen.slot_masks)
         scores["ari"] = metrics.ari(segmentation, slot, num_labels).mean(-1)
         scores["fg_ari"] = metrics.ari(segmentation, slot, num_labels, foreground_only=True).mean(-1)
         if num_labels <= metrics.MAX_MATCHED_LABELS:

@@ -2,13 +2,13 @@
 
 import base64
 import html
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_pipelines.whole_files import whole_file
 from experiments.pictures.drawing import label_axes, new_figure, plot_line, render, save_png
+from experiments.runs.logs import read_rows
 
 # Of metrics.json: what its numbers are about.
 MEASURED = (
@@ -138,14 +138,7 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
 
 def learning_curves(workdir: pathlib.Path, folder: pathlib.Path) -> Picture | None:
     """Draws what a run logged in metrics.jsonl; None where there is nothing to draw."""
-    rows = []
-    for line in _lines(workdir / "metrics.jsonl"):
-        try:
-            row = json.loads(line)
-            row["step"], row["split"]
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short while the run was writing
-        rows.append(row)
+    rows = read_rows(workdir / "metrics.jsonl")
     names = [name for name in CURVES if any(name in row for row in rows)]
     if not names:
         return None
@@ -166,10 +159,6 @@ def learning_curves(workdir: pathlib.Path, folder: pathlib.Path) -> Picture | No
         f"Line charts of {', '.join(names)} over the training step, up to step {last}.",
         (save_png(render(figure), folder / "learning_curves.png"),),
     )
-
-
-def _lines(path: pathlib.Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.is_file() else []
 
 
 def _section(picture: Picture) -> str:

@@ -1,7 +1,6 @@
 """How long the runs of a table would take here: known from logs, or from a few steps, timed; otherwise unknown."""
 
 import glob
-import json
 import os
 import pathlib
 import re
@@ -16,7 +15,7 @@ import numpy as np
 from experiments.config import TrainConfig, VQAConfig, longest_clip
 from experiments.reproduction.budgets import Entry
 from experiments.runs import checkpoints
-from experiments.runs.logs import say
+from experiments.runs.logs import read_rows, say
 from experiments.training import steps
 from experiments.training.loop import work
 
@@ -73,11 +72,7 @@ def log_rate(folder: pathlib.Path) -> Rate | None:
     """The median rate that a run has logged, or one with another seed."""
     others = sorted(glob.glob(re.sub(r"/seed_\d+", "/seed_*", str(folder))))
     for source in dict.fromkeys([str(folder), *others]):
-        try:
-            lines = pathlib.Path(source, "metrics.jsonl").read_text().splitlines()
-            rows = [row for row in map(json.loads, lines) if row["split"] == "train"]
-        except (OSError, ValueError):
-            continue
+        rows = [row for row in read_rows(pathlib.Path(source, "metrics.jsonl")) if row["split"] == "train"]
         seconds = [
             row["coarseness"] ** 2 / row["images_per_second"]
             if "coarseness" in row

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import pathlib
 import shlex
 from typing import Any
@@ -21,6 +20,7 @@ from experiments.training.continuation import continue_pretraining
 from experiments.training.loop import fit
 from experiments.vqa.answering import train_and_evaluate
 from experiments.vqa.config import RESUMABLE_FIELDS
+from oddn_jax.records import parse_record
 
 NUM_SHOWN_CLIPS = 8  # whose predicted frames are looked at
 
@@ -82,7 +82,7 @@ def answers(stage: Stage) -> dict[str, Any]:
 def kept(folder: pathlib.Path, command: str) -> dict[str, Any] | None:
     """The scores that lie in a run folder, if the same command gave them with the parameters that are there now."""
     try:
-        record = json.loads((folder / "metrics.json").read_text())
+        record = parse_record((folder / "metrics.json").read_bytes(), constant=float)
     except (OSError, ValueError):
         return None
     if record.get("command") != command or "params_sha256" not in record:

@@ -45,6 +45,7 @@ def open_manager(workdir: str | pathlib.Path, keep: int) -> Iterator[Manager]:
     Raises:
         ValueError: the folder's name is no text, which TensorStore wants.
         OSError: at the end, the last checkpoint could not be written.
+        FloatingPointError: as raised inside, with what is saved of the run.
     """
     folder = pathlib.Path(workdir, FOLDER).absolute()
     try:
@@ -61,12 +62,23 @@ def open_manager(workdir: str | pathlib.Path, keep: int) -> Iterator[Manager]:
     manager = Manager(folder, options=options)
     try:
         yield manager
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(Exception):  # the first error is the one to tell
             manager.close()
+        if isinstance(error, FloatingPointError):
+            raise FloatingPointError(
+                f"{_first_line(error)}; training stopped, {_what_stays(workdir)}"
+            ) from error
         raise
     with _explain_failed_write(manager):
         manager.close()
+
+
+def _what_stays(workdir: str | pathlib.Path) -> str:
+    steps, folder = saved_steps(workdir), pathlib.Path(workdir, FOLDER)
+    if steps:
+        return f"the last good checkpoint, of step {steps[-1]}, stays in {folder}"
+    return f"before anything was saved in {folder}: begin with a lower learning rate, or save more often"
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import RecordWriter
 
 from data_pipelines.whole_files import whole_file
+from oddn_jax.records import parse_record
 
 
 def say(text: str) -> None:
@@ -164,19 +165,39 @@ class _TensorBoard:
         self._records.close()
 
 
+def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl, each with its step and split; none where there is no such file.
+
+    What cannot be read is left out: a last line that was cut short when the run was killed, or is just being written.
+    """
+    if not path.is_file():
+        return []
+    return [row for line in path.read_bytes().splitlines() if (row := _read_row(line)) is not None]
+
+
+def _read_row(line: str | bytes) -> dict[str, Any] | None:
+    try:
+        row = parse_record(line, constant=float)
+    except ValueError:
+        return None
+    numbers = [value for name, value in row.items() if name != "split"]
+    known = type(row.get("step")) is int and type(row.get("split")) is str
+    return row if known and all(type(value) in (int, float) for value in numbers) else None
+
+
 def _drop_after(path: pathlib.Path, step: int) -> None:
     """Drops the lines about later steps, and a last line that was cut short, so that no step is told twice."""
     if not path.exists():
         return
     kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:
+    for line in path.read_bytes().splitlines():
+        row = _read_row(line)
+        if row is None:
             break  # cut short when the run was killed
+        if row["step"] <= step:
+            kept.append(line + b"\n")
     with whole_file(path) as partial:
-        partial.write_text("".join(kept))
+        partial.write_bytes(b"".join(kept))
 
 
 def _duration(seconds: float) -> str:

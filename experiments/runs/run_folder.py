@@ -19,6 +19,7 @@ from experiments import config as configs
 from experiments.config import TrainConfig
 from experiments.runs.checkpoints import FOLDER
 from oddn_jax.config import FORMER_OPTIONS, ODDNConfig
+from oddn_jax.records import parse_record
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "mujoco-core")
 
@@ -82,15 +83,15 @@ def load_config(
     if not path.exists():
         raise FileNotFoundError(f"{workdir} is no run folder: it has no config.json")
     try:
-        return from_json(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
+        return from_json(parse_record(path.read_bytes()))
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def load_versions(workdir: str | pathlib.Path) -> dict:
     """Reads what `versions` recorded when the run last started; nothing where the record is missing or broken."""
     try:
-        return json.loads(pathlib.Path(workdir, "versions.json").read_text())
+        return parse_record(pathlib.Path(workdir, "versions.json").read_bytes())
     except (OSError, ValueError):
         return {}
 

@@ -12,6 +12,7 @@ import numpy as np
 import oddn_jax
 from data_pipelines import build
 from experiments.config import DataConfig, flatten, make_model
+from experiments.config import build as build_config
 from experiments.runs import checkpoints, mean_frame, run_folder
 from experiments.runs.logs import say
 
@@ -138,8 +139,8 @@ def _of_file(path: str) -> Trained:
     provenance = dict(oddn_jax.read_provenance(path))
     frame = mean_frame.of_text(provenance.pop(MEAN_FRAME, None))
     try:
-        data = DataConfig(**provenance["data"])
-    except (KeyError, TypeError):
+        data = build_config(DataConfig, provenance["data"], "data")
+    except (KeyError, ValueError):
         data = None  # saved by another program than export_params
     return Trained(model, params, data, provenance, path, frame)
 

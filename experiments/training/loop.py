@@ -63,7 +63,7 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
                 bound = -metrics["loss"]
                 log.write(step, "valid", metrics)
             if step > start and (over or step % config.save_every == 0):
-                mean_metrics(unread, workdir)  # raises before anything that is not finite is saved
+                mean_metrics(unread)  # raises before anything that is not finite is saved
                 rest = {"step": state.step, "opt_state": state.opt_state}
                 checkpoints.save(manager, step, state.params, rest, run_folder.fingerprint(config), bound)
             if over:
@@ -95,7 +95,7 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
             stopped = manager.reached_preemption(step) if several else bool(signals)
             over = stopped or step == config.num_steps
             due = over or step % config.log_every == 0
-            metrics = mean_metrics(unread, workdir) if due else {}
+            metrics = mean_metrics(unread) if due else {}
             spent += time.perf_counter() - began
             if due:
                 work_left -= done
@@ -269,7 +269,7 @@ def make_validation(
     return validate
 
 
-def mean_metrics(rows: list[tuple[int, dict[str, jax.Array]]], workdir: pathlib.Path) -> dict[str, float]:
+def mean_metrics(rows: list[tuple[int, dict[str, jax.Array]]]) -> dict[str, float]:
     """Reads the metrics of some steps from the device and averages them.
 
     Raises:
@@ -280,7 +280,6 @@ def mean_metrics(rows: list[tuple[int, dict[str, jax.Array]]], workdir: pathlib.
         wrong = [step for step, row in zip(numbers, rows) if not np.isfinite(row[name])]
         if wrong:
             raise FloatingPointError(
-                f"{name} is not finite at steps {', '.join(map(str, wrong[:10]))}{' ...' if wrong[10:] else ''}; "
-                f"training stopped, the last good checkpoint stays in {workdir / checkpoints.FOLDER}"
+                f"{name} is not finite at steps {', '.join(map(str, wrong[:10]))}{' ...' if wrong[10:] else ''}"
             )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}

@@ -1,7 +1,7 @@
 """Which values of a reasoner's options can work, and reading them from config.json."""
 
-from experiments.config import VQAConfig
-from oddn_jax.reasoning import ALOEConfig
+from data_pipelines.seeds import check_seed
+from experiments.config import VQAConfig, build, check_types
 
 # A run may go on although these differ: they change neither what is learned nor from what, but how long.
 RESUMABLE_FIELDS = frozenset(
@@ -13,6 +13,8 @@ FEATURES = ("both", "latents", "dynamics", "truth", "blind")
 
 def check(config: VQAConfig) -> None:
     """Raises ValueError with one line for the first option that cannot work."""
+    check_seed("config.seed", config.seed)
+    check_types(config)
     try:
         config.model.validate()
     except ValueError as error:
@@ -39,6 +41,5 @@ def check(config: VQAConfig) -> None:
 
 
 def from_json(values: dict) -> VQAConfig:
-    """The inverse of `experiments.config.to_json`. Raises TypeError on a field that this version does not know."""
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return VQAConfig(**{**values, "model": ALOEConfig(**values["model"])})
+    """The inverse of `experiments.config.to_json`. Raises ValueError as that of a TrainConfig."""
+    return build(VQAConfig, values)

@@ -1,10 +1,9 @@
 """How a reasoner learned: its loss and its right answers over the steps, beside the blind one's."""
 
-import json
 import pathlib
-from collections.abc import Mapping
 
 from experiments.pictures import drawing
+from experiments.runs.logs import read_rows
 
 RUNS = {"": "", "blind": " (blind)"}  # folders below the run's
 
@@ -25,7 +24,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
     for axes, (title, (split, names)) in zip(figure.subplots(1, 2), panels.items()):
         color = 0
         for folder, note in RUNS.items():
-            rows = [row for row in _read_rows(workdir / folder) if row["split"] == split]
+            rows = [row for row in read_rows(workdir / folder / "metrics.jsonl") if row["split"] == split]
             for name, label in names.items():
                 points = [(row["step"], row[name]) for row in rows if name in row]
                 if points:
@@ -37,8 +36,3 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
     path = workdir / "figures" / "learning.png"
     path.parent.mkdir(exist_ok=True)
     return drawing.save_png(drawing.render(figure), path)
-
-
-def _read_rows(folder: pathlib.Path) -> list[Mapping[str, float]]:
-    path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

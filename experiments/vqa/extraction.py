@@ -16,8 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors.numpy
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from data_pipelines import clips
 from data_pipelines.claims import claim
@@ -29,10 +28,14 @@ from experiments.runs import checkpoints, datasets, run_folder
 from experiments.runs.logs import say
 from experiments.runs.trained import Trained
 from oddn_jax import VideoModel, compiler_options
+from oddn_jax.arrays import safetensors_bytes
+from oddn_jax.fields import shorten
 from oddn_jax.models import model_name
+from oddn_jax.records import parse_record
 
 FORMAT = 2
 MANIFEST = "features.json"
+MOST_FILES = 100_000  # of a split; each is looked for
 SHARD_SIZE = 64  # videos; 5 MB of CLEVRER's, and what a killed extraction loses at most
 
 Arrays = dict[str, np.ndarray]
@@ -177,15 +180,18 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        manifest = parse_record(path.read_bytes())
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
-        manifest["identity"]["shard_size"], manifest["splits"]
+        shard_size = manifest["identity"]["shard_size"]
+        for size in (shard_size, *manifest["splits"].values()):
+            if type(size) is not int or not 1 <= size <= MOST_FILES * shard_size:
+                raise ValueError(f"{shorten(size)} is no number of videos")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"{folder} holds no features: extract some with `python -m experiments.extract_latents`"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read ({error}): remove the folder and extract again") from None
     return manifest
 
@@ -249,19 +255,19 @@ def _write_shard(path: pathlib.Path, arrays: Arrays, digest: str) -> None:
     # One entry: several would be written in any order.
     header = {"identity_sha256": digest, "arrays_sha256": checkpoints.digest(arrays)}
     with whole_file(path) as partial:
-        safetensors.numpy.save_file(arrays, str(partial), metadata={"features": json.dumps(header)})
+        partial.write_bytes(safetensors_bytes(arrays, {"features": json.dumps(header)}))
 
 
 def _read_shard(path: pathlib.Path, digest: str) -> Arrays:
     try:
         with safe_open(str(path), framework="numpy") as file:
-            header = json.loads(file.metadata()["features"])
+            header = parse_record(file.metadata()["features"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ValueError(f"{path} cannot be read ({error}): remove it and extract again") from None
-    if header["identity_sha256"] != digest:
+    if header.get("identity_sha256") != digest:
         raise ValueError(f"{path} is of another extraction than {MANIFEST} says: remove it and extract again")
-    if header["arrays_sha256"] != checkpoints.digest(arrays):
+    if header.get("arrays_sha256") != checkpoints.digest(arrays):
         raise ValueError(f"{path} is damaged, its checksum is wrong: remove it and extract again")
     return arrays
 

@@ -124,7 +124,7 @@ def make_train_step(config: VQAConfig, optimizer: optax.GradientTransformation) 
     """One step of training, `(state, batch) -> (state, metrics)`; it consumes the state it is given."""
 
     def step(state, batch):
-        key = jax.random.fold_in(jax.random.key(config.seed + 1), state.step)
+        key = jax.random.fold_in(jax.random.key((config.seed + 1) % 2**32), state.step)
         gradients, metrics = jax.grad(
             lambda params: compute_losses(config, params, batch, key), has_aux=True
         )(state.params)

@@ -68,7 +68,7 @@ def fit(config: VQAConfig, workdir: pathlib.Path, train: Data, valid: Data) -> A
                 bound = -metrics["loss"]
                 log.write(step, "valid", metrics)
             if step > start and (over or step % config.save_every == 0):
-                mean_metrics(unread, workdir)  # raises before anything that is not finite is saved
+                mean_metrics(unread)  # raises before anything that is not finite is saved
                 rest = {"step": state.step, "opt_state": state.opt_state}
                 checkpoints.save(manager, step, state.params, rest, _fingerprint(config), bound)
             if over:
@@ -86,7 +86,7 @@ def fit(config: VQAConfig, workdir: pathlib.Path, train: Data, valid: Data) -> A
             log.advance()
             over = bool(signals) or step == config.num_steps
             due = over or step % config.log_every == 0
-            metrics = mean_metrics(unread, workdir) if due else {}
+            metrics = mean_metrics(unread) if due else {}
             spent += time.perf_counter() - began
             if due:
                 left = (config.num_steps - step) * spent / len(unread)

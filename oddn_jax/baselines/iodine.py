@@ -37,7 +37,10 @@ class IODINE(Backbone):
         self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
     ) -> tuple[Metrics, Params]:
         """The objective of Eq. 5; see `VideoModel`."""
-        inference = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
+        video = self.check_clips(video, keys)
+        inference = self.apply(
+            {"params": params}, video, noise=self.draw_noise(keys, video.shape[1], video.dtype)
+        )
         return self.metrics(iodine_losses(inference, self.config), inference, video), {}
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from oddn_jax import inputs
 from oddn_jax.backbone import Backbone, as_function
 from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded
@@ -118,6 +119,8 @@ class IODINELinear(Backbone):
         self, previous: Float[Array, "*b k l"], current: Float[Array, "*b k l"]
     ) -> Float[Array, "*b k l"]:
         """Predicts the latents of the next frame from those of two."""
+        inputs.check_latents(previous, (None, self.config.latent_size), "previous")
+        inputs.check_latents(current, previous.shape, "current")
         return self.predictor(previous, current)
 
     def rollout(
@@ -137,8 +140,9 @@ class IODINELinear(Backbone):
           noise: instead of the key.
 
         Raises:
-          ValueError: fewer than two frames.
+          ValueError: fewer than two frames, or a context that is neither video nor latents.
         """
+        inputs.check_horizon(num_steps)
         latents = self.infer_context(context, key, noise)
         latents = self._roll_latents(latents[..., -2, :, :], latents[..., -1, :, :], num_steps)
         return Extrapolation(latents, self.decode(latents))
@@ -158,8 +162,9 @@ class IODINELinear(Backbone):
           noise: standard normal, instead of the key.
 
         Raises:
-          ValueError: fewer than three frames.
+          ValueError: fewer than three frames, or the clips are not as `VideoModel` says.
         """
+        video = self.check_clips(video)
         config, num_frames = self.config, video.shape[1]
         if num_frames < 3:
             raise ValueError(
@@ -205,5 +210,8 @@ class IODINELinear(Backbone):
         self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
     ) -> tuple[Metrics, Params]:
         """The objective of Eq. 5-6, as ODDN's; see `VideoModel`."""
-        outputs = self.apply({"params": params}, video, noise=self.draw_noise(keys, video.shape[1]))
+        video = self.check_clips(video, keys)
+        outputs = self.apply(
+            {"params": params}, video, noise=self.draw_noise(keys, video.shape[1], video.dtype)
+        )
         return self.metrics(oddn_losses(outputs, self.config), outputs.inference, video), {}

@@ -39,7 +39,9 @@ class ALOE(nn.Module):
         config, relative = self.config, self.config.form == "relative"
         self.embedding = nn.Embed(NUM_WORDS, config.word_size)
         text_size, slot_size = config.word_size + 4, config.feature_size + 2
-        self.first_token = self.param("first_token", zeros, (slot_size if relative else config.width,))
+        self.first_token = self.param(
+            "first_token", zeros, (slot_size if relative else config.width,), jnp.float32
+        )
         self.text_input = dense(text_size, config.width, dtype=config.compute_dtype)
         if not relative:
             self.slot_input = dense(slot_size, config.width, dtype=config.compute_dtype)
@@ -47,7 +49,7 @@ class ALOE(nn.Module):
         self.answer_head = Head(config, NUM_ANSWERS)
         self.choice_head = Head(config, 1)
         if config.predict_hidden_slots:
-            self.hidden_slot = self.param("hidden_slot", zeros, (config.feature_size,))
+            self.hidden_slot = self.param("hidden_slot", zeros, (config.feature_size,), jnp.float32)
             self.slot_output = dense(config.width, config.feature_size)
 
     def __call__(

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from oddn_jax.fields import check_fields, check_sizes
+
 # Sources are the published ALOE (Ding et al., Attention over learned object embeddings enables complex visual
 # reasoning, NeurIPS 2021) and its smaller re-implementation in SlotFormer (Wu et al., ICLR 2023).
 CHOICES = {
@@ -63,6 +65,8 @@ class ALOEConfig:
         Raises:
           ValueError: a field is out of its range; the message names it, its value and what is allowed.
         """
+        check_fields(self)
+        check_sizes(self)
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")

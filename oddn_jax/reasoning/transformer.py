@@ -33,7 +33,7 @@ class Transformer(nn.Module):
             distances = sinusoids(jnp.arange(num_tokens - 1, -num_tokens, -1), config.width)
             distances = nn.Dropout(config.dropout)(distances, deterministic)
         else:
-            tokens += self.param("positions", normal(0.02), (num_tokens, config.width))
+            tokens += self.param("positions", normal(0.02), (num_tokens, config.width), jnp.float32)
         layer = nn.remat(Layer, prevent_cse=False) if config.recompute else Layer
         layers = nn.scan(
             layer,
@@ -104,8 +104,12 @@ class Attention(nn.Module):
         if distances is None:
             scores = jnp.einsum("...qhc,...khc->...hqk", query, key)
         else:
-            content_bias = self.param("content_bias", nn.initializers.zeros, shape).astype(query.dtype)
-            distance_bias = self.param("distance_bias", nn.initializers.zeros, shape).astype(query.dtype)
+            content_bias = self.param("content_bias", nn.initializers.zeros, shape, jnp.float32).astype(
+                query.dtype
+            )
+            distance_bias = self.param("distance_bias", nn.initializers.zeros, shape, jnp.float32).astype(
+                query.dtype
+            )
             scores = jnp.einsum("...qhc,...khc->...hqk", query + content_bias, key)
             position = heads("distance", distances)
             scores += align_distances(jnp.einsum("...qhc,phc->...hqp", query + distance_bias, position))

@@ -52,7 +52,9 @@ def test_what_a_killed_process_left_goes_when_it_is_old(tmp_path):
 def test_what_a_killed_process_of_this_machine_left_goes_at_once(tmp_path):
     path = tmp_path / "file.txt"
     killed = "import os, pathlib, sys; from data_pipelines.whole_files import whole_file\n"
-    killed += "with whole_file(pathlib.Path(sys.argv[1])) as partial: partial.touch(); os.kill(os.getpid(), 9)"
+    killed += (
+        "with whole_file(pathlib.Path(sys.argv[1])) as partial: partial.touch(); os.kill(os.getpid(), 9)"
+    )
     process = subprocess.run([sys.executable, "-c", killed, str(path)])
     assert process.returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.conftest import PATIENCE
 from tests.docs.pages import ROOT
 
 pytestmark = [

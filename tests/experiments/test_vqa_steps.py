@@ -237,5 +237,5 @@ def test_configs_survive_their_json():
     config = make_config(references=("majority",))
     values = dataclasses.asdict(config) | {"references": ["majority"]}
     assert vqa_config.from_json(values) == config
-    with pytest.raises(TypeError, match="unexpected"):
+    with pytest.raises(ValueError, match="unexpected is not an option of this version"):
         vqa_config.from_json(values | {"unexpected": 1})

@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import oddn_jax
 from oddn_jax import ODDN, ODDNConfig
+
+FACTS = {"data": "simulated", "step": 300}
 
 
 def initialise(model):
@@ -56,3 +59,18 @@ def outputs(tiny, video):
     """Of `tiny` on `video`, compiled once for all tests."""
     model, variables = tiny
     return jax.jit(model.apply)(variables, video, jax.random.key(30))
+
+
+@pytest.fixture(scope="session")
+def export_of_tiny(tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "model.safetensors"
+    oddn_jax.save(path, tiny[0].config, tiny[1]["params"], provenance=FACTS)
+    return path
+
+
+@pytest.fixture
+def exported(export_of_tiny, tmp_path):
+    """A file of `tiny`, with FACTS for its origin, that a test may damage."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(export_of_tiny.read_bytes())
+    return path

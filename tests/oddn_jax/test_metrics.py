@@ -170,3 +170,120 @@ def test_diagnostics_by_hand(outputs, video):
     np.testing.assert_allclose([found[f"slot_kl_{rank}"] for rank in (1, 2, 3)], ranked, rtol=1e-4)
     assert ranked[0] > ranked[2] and "slot_kl_4" not in found
     assert 1 <= found["slot_usage"] <= 3
+
+
+FRAMES = np.random.default_rng(0).random((2, 3, 12, 12, 3), np.float32)
+LABELS = np.random.default_rng(0).integers(0, 3, (2, 6, 6))
+MASKS = (
+    np.random.default_rng(0).dirichlet(np.ones(4), (2, 6, 6)).astype("f4").transpose(0, 3, 1, 2)[..., None]
+)
+
+
+@pytest.mark.usefixtures("as_installed")
+@pytest.mark.parametrize("metric", [metrics.mse, metrics.psnr, metrics.ssim])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[:1], "both must be .*, of the same shape"),  # would be broadcast
+        (lambda x: x[..., :1], "both must be .*, of the same shape"),
+        (lambda x: x[0, 0, 0], "both must be .*, of the same shape"),
+        (
+            lambda x: (255 * x).astype(np.uint8),
+            r"(prediction|target) is uint8\[.* is wanted, with pixels in \[0, 1\]",
+        ),
+        (lambda x: x.astype(np.float16), "(prediction|target) is float16"),
+        (lambda x: x[:0], "which is empty"),
+        (lambda x: x.tolist(), "is a list, not an array"),
+    ],
+)
+def test_frames_that_cannot_be_compared_are_refused(metric, change, message):
+    for wrong in ((change(FRAMES), FRAMES), (FRAMES, change(FRAMES))):
+        with pytest.raises(ValueError, match=message):
+            metric(*wrong)
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_frames_with_nan_have_no_score():
+    broken = FRAMES.copy()
+    broken[0, 1, 2, 3] = np.nan
+    for metric in (metrics.mse, metrics.psnr, metrics.ssim):
+        scores = np.asarray(metric(broken, FRAMES))
+        assert np.isnan(scores[0, 1]) and not np.isnan(np.delete(scores.ravel(), 1)).any()
+
+
+@pytest.mark.usefixtures("as_installed")
+@pytest.mark.parametrize("metric", [metrics.contingency, metrics.ari, metrics.iou, metrics.miou])
+@pytest.mark.parametrize(
+    ("change", "num_labels", "message"),
+    [
+        (lambda x: x[:1], 3, "both must be .*, of the same shape"),
+        (lambda x: x[0, 0], 3, "both must be .*, of the same shape"),
+        (lambda x: x + 1, 3, "has labels 1 to 3, num_labels=3 allows 0 to 2"),
+        (lambda x: x - 1, 3, "has labels -1 to 1, num_labels=3 allows 0 to 2"),
+        (lambda x: x.astype(float), 3, "integer labels are wanted"),
+        (lambda x: x > 0, 3, "integer labels are wanted"),
+        (lambda x: x[:0], 3, "which is empty"),
+        (lambda x: x, 0, "num_labels=0 must be an integer of at least 1"),
+        (lambda x: x, 3.0, "num_labels=3.0 must be an integer of at least 1"),
+    ],
+)
+def test_labels_that_cannot_be_compared_are_refused(metric, change, num_labels, message):
+    for wrong in ((change(LABELS), LABELS), (LABELS, change(LABELS))):
+        with pytest.raises(ValueError, match=message):
+            metric(*wrong, num_labels)
+
+
+@pytest.mark.parametrize("metric", [metrics.ari, metrics.miou])
+@pytest.mark.parametrize("label", [-1, 3, 255])
+def test_under_jit_a_label_out_of_range_gives_no_score(metric, label):
+    wrong = jnp.array(LABELS).at[1, 0, 0].set(label)
+    score = jax.jit(lambda truth, prediction: metric(truth, prediction, 3))
+    right = score(LABELS, LABELS)
+    for scores in (score(wrong, LABELS), score(LABELS, wrong)):
+        np.testing.assert_array_equal(scores, [right[0], np.nan])
+    without_objects = jax.jit(lambda prediction: metric(jnp.zeros_like(prediction), prediction, 3))
+    assert np.isnan(without_objects(wrong)[1])
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_one_pixel_and_one_label_have_a_score():
+    pixel = np.zeros((1, 1), int)
+    assert metrics.ari(pixel, pixel, 1) == metrics.ari(pixel, pixel, 1, foreground_only=True) == 1
+    assert metrics.iou(pixel, pixel, 1) == 1
+    frame = np.full((1, 1, 3), 0.5, np.float32)
+    assert metrics.mse(frame, frame) == 0 and np.isposinf(metrics.psnr(frame, frame))
+    with pytest.raises(ValueError, match="SSIM needs frames of at least 11 x 11 pixels, not 1 x 1"):
+        metrics.ssim(frame, frame)
+    with pytest.raises(ValueError, match="1 and up to 16 labels, not 0"):
+        metrics.best_matching(np.zeros((2, 0), np.float32))
+
+
+@pytest.mark.usefixtures("as_installed")
+@pytest.mark.parametrize("metric", [metrics.slot_usage, metrics.mask_entropy])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: 2 * x, "sum to 1"),
+        (lambda x: np.log(x), "at least 0 and sum to 1"),
+        (lambda x: np.concatenate([2 * x, -x], -4), "at least 0"),
+        (lambda x: np.where(x == x.max(), np.nan, x), "sum to 1"),
+        (lambda x: x[..., 0], r"\[\*b k h w 1\] is wanted"),
+        (lambda x: (x > 0.5).astype(int), "is int64"),
+        (lambda x: x[:0], "which is empty"),
+    ],
+)
+def test_what_are_no_masks_is_refused(metric, change, message):
+    metric(MASKS)
+    with pytest.raises(ValueError, match=message):
+        metric(change(MASKS))
+
+
+def test_pixels_whose_mask_is_nan_belong_to_no_slot():
+    broken = MASKS.copy()
+    broken[1, 2, 0, 0] = np.nan
+    slot = np.array(jax.jit(metrics.largest_slot)(broken))
+    assert slot[1, 0, 0] == -1
+    slot[1, 0, 0] = MASKS[1, :, 0, 0, 0].argmax()
+    np.testing.assert_array_equal(slot, MASKS[..., 0].argmax(1))
+    usage = jax.jit(metrics.slot_usage)(broken)
+    assert usage[0] == 4 and np.isnan(usage[1]) and np.isnan(jax.jit(metrics.mask_entropy)(broken)[1])

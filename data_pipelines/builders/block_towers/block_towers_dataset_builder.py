@@ -11,6 +11,7 @@ from data_pipelines.builders.records import option
 from data_pipelines.builders.videos import Tasks, VideoBuilder, VideoTask
 from data_pipelines.datasets import read_card
 from data_pipelines.features import tower_features
+from data_pipelines.seeds import check_seed
 
 
 @dataclasses.dataclass
@@ -24,11 +25,12 @@ class BlockTowersConfig(tfds.core.BuilderConfig):
     limit: int = option(0, "only the first so many usable videos, 0 for all")
 
     def __post_init__(self):
+        check_seed("split_seed", self.split_seed)
         for field in ("height", "width", "stride"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")
-        if self.split_seed < 0 or self.limit < 0:
-            raise ValueError("split_seed and limit must be at least 0")
+        if self.limit < 0:
+            raise ValueError(f"limit must be at least 0, not {self.limit}")
 
     @property
     def source_stride(self) -> int:

@@ -14,6 +14,7 @@ from data_pipelines.builders.parts import Part
 from data_pipelines.builders.records import Plan, option, option_values
 from data_pipelines.builders.simulated_clevrer.simulated_clevrer_dataset_builder import FIRST_INDEX, SCENES
 from data_pipelines.builders.simulated_clevrer_qa.truths import scene_truth
+from data_pipelines.seeds import check_seed
 from data_pipelines.simulator.questions.generation import question_scenes
 from data_pipelines.simulator.questions.truth import SceneTruth
 
@@ -28,6 +29,7 @@ class SimulatedClevrerQaConfig(tfds.core.BuilderConfig):
     seed: int = option(0, "another seed, other videos")
 
     def __post_init__(self):
+        check_seed("seed", self.seed)
         if self.scenes not in SCENES:
             raise ValueError(f"scenes must be one of {', '.join(SCENES)}, not {self.scenes!r}")
         for field in ("num_train", "num_validation"):
@@ -35,8 +37,6 @@ class SimulatedClevrerQaConfig(tfds.core.BuilderConfig):
                 raise ValueError(
                     f"{field} must be 1 to {FIRST_INDEX['validation']}, not {getattr(self, field)}"
                 )
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, not {self.seed}")
 
 
 class Builder(QuestionBuilder):

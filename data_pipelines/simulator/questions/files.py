@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipelines.json_files import read_json
+from data_pipelines.seeds import check_seed
 from data_pipelines.simulator.config import SceneConfig, video_seed
 from data_pipelines.simulator.physics import simulate
 from data_pipelines.simulator.questions.generation import question_scenes
@@ -25,7 +26,7 @@ class TruthWriter:
     """Writes the truth of one split's scenes below `root`, the folder of the questions.
 
     Raises:
-        ValueError: the seed is negative.
+        ValueError: the seed is out of range.
     """
 
     root: Path
@@ -34,8 +35,7 @@ class TruthWriter:
     seed: int
 
     def __post_init__(self):
-        if self.seed < 0:
-            raise ValueError(f"need seed >= 0; got {self.seed}")
+        check_seed("seed", self.seed)
 
     def is_finished(self, index: int) -> bool:
         return truth_file(self.root, self.split, index).exists()

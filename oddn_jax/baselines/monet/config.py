@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from oddn_jax.fields import check_fields, check_sizes
+
 
 @dataclasses.dataclass(kw_only=True, unsafe_hash=True)
 class MONetConfig:
@@ -39,6 +41,8 @@ class MONetConfig:
         Raises:
           ValueError: a field is out of its range; the message names it, its value and what is allowed.
         """
+        check_fields(self)
+        check_sizes(self)
         dtypes = ("float32", "bfloat16", "float64")
         if self.compute_dtype not in dtypes:
             raise ValueError(f"compute_dtype={self.compute_dtype!r} is not one of {', '.join(dtypes)}")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from oddn_jax import inputs
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines.monet.config import MONetConfig
 from oddn_jax.baselines.monet.networks import AttentionNetwork, ComponentDecoder, ComponentEncoder
@@ -108,7 +109,7 @@ class MONet(VideoModel):
 
     def attend(self, video: Float[Array, "*b h w 3"]) -> Float[Array, "*b k h w 1"]:
         """Logarithms of the masks of each frame's slots, which sum to 1 over the slots."""
-        config = self.config
+        config, video = self.config, self.check_frames(video)
         # XLA:CPU differentiates convolutions inside a loop 40 times slower than outside of one (measured).
         unroll = config.unroll or (config.num_slots if jax.default_backend() == "cpu" else 1)
         unroll = min(unroll, config.num_slots - 1)
@@ -118,6 +119,7 @@ class MONet(VideoModel):
 
     def decode(self, latents: Float[Array, "*b k l"]) -> Decoded:
         """Decodes slots into their pictures, their masks, and the picture they make together without attention."""
+        inputs.check_latents(latents, (None, self.config.latent_size))
         x = self.decoder(latents.reshape(-1, latents.shape[-1]))
         x = x.reshape(*latents.shape[:-1], *x.shape[1:])
         return compose(jax.nn.sigmoid(x[..., :3]), x[..., 3:])
@@ -139,14 +141,17 @@ class MONet(VideoModel):
           deterministic: the latents are the posterior's mean, which needs neither key nor noise.
 
         Raises:
-          ValueError: the frames have another size, or a sample is wanted and neither or both of key and noise are
-            given.
+          ValueError: the frames are not as `VideoModel` says, or a sample is wanted and neither or both of key and
+            noise are given, or the noise has another shape.
         """
-        config = self.config
+        config, video = self.config, self.check_frames(video)
         size = (config.image_height, config.image_width)
-        self.check_frames(video)
         if not deterministic:
             check_one_source(key, noise)
+            if noise is not None:
+                inputs.check_latents(
+                    noise, (*video.shape[:-3], config.num_slots, config.latent_size), "noise"
+                )
         log_masks = self.attend(video)
         slots = jnp.broadcast_to(video[..., None, :, :, :], (*log_masks.shape[:-1], 3))
         posterior = self.encoder(slots.reshape(-1, *size, 3), log_masks.reshape(-1, *size, 1))
@@ -189,9 +194,9 @@ class MONet(VideoModel):
         self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
     ) -> tuple[Metrics, Params]:
         """MONet's objective; see `VideoModel`."""
-        config = self.config
+        config, video = self.config, self.check_clips(video, keys)
         shape = (video.shape[1], config.num_slots, config.latent_size)
-        noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+        noise = jax.vmap(lambda key: jax.random.normal(key, shape, video.dtype))(keys)
         outputs = self.apply({"params": params}, video, noise=noise)
         named = monet_losses(outputs, config).by_name()
         diagnostics = (outputs.reconstruction, outputs.slot_masks, slot_kl(outputs.posterior))
@@ -202,6 +207,7 @@ class MONet(VideoModel):
         self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """The slots of every frame, without chance; see `VideoModel`. Nothing is predicted."""
+        video = self.check_clips(video, keys)
         outputs = self.apply({"params": params}, video, deterministic=True, method="infer")
         return Seen(outputs.reconstruction, outputs.decoded.slot_rgb, outputs.slot_masks, outputs.latents)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from oddn_jax import inputs
 from oddn_jax.backbone import Backbone, as_function
 from oddn_jax.baselines.provide.config import ProvideConfig, next_nll_weight, num_decodings
 from oddn_jax.baselines.provide.inference import Memory, Networks, infer_frame, simulate_frame
@@ -72,10 +73,10 @@ class PROVIDE(Backbone):
           nll_weight: in place of the configured one, as `next_nll_weight` changes it during training.
 
         Raises:
-          ValueError: the frames have another size, or neither or both of key and noise are given.
+          ValueError: the frames are not as `VideoModel` says, or neither or both of key and noise are given.
         """
         config = self.config
-        noise = self.check_inputs(video, key, noise)
+        video, noise = self.check_inputs(video, key, noise, fewest_axes=4)
         num_frames, slots = video.shape[-4], (*video.shape[:-4], config.num_slots)
         features, initial = self.image_features(video), self.initial_posteriors(slots, video.dtype)
         infer = partial(
@@ -148,7 +149,11 @@ class PROVIDE(Backbone):
           key: for the samples.
           num_steps: frames to predict.
           noise: instead of the key.
+
+        Raises:
+          ValueError: as `observe`, or `num_steps` is below 1.
         """
+        inputs.check_horizon(num_steps)
         deterministic = not self.config.sample_at_test
         return self.simulate(
             self.observe(context, key, noise=noise, deterministic=deterministic)[1], num_steps
@@ -210,7 +215,8 @@ class PROVIDE(Backbone):
         self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
     ) -> tuple[Metrics, Params]:
         """PROVIDE's bound, and the weight of its likelihood in the next step; see `VideoModel`."""
-        variables, noise = self.to_variables(params), self.draw_noise(keys, video.shape[1])
+        video = self.check_clips(video, keys)
+        variables, noise = self.to_variables(params), self.draw_noise(keys, video.shape[1], video.dtype)
         nll_weight = variables["schedule"]["nll_weight"]
         inference = self.apply(variables, video, noise=noise, nll_weight=nll_weight)
         losses, decoded = provide_losses(inference, self.config, nll_weight), inference.decoded
@@ -230,7 +236,13 @@ class PROVIDE(Backbone):
         self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """The slots of every frame, and the frames that the memory of the first ones gives; see `VideoModel`."""
-        apply, noise = partial(self.apply, self.to_variables(params)), self.draw_noise(keys, video.shape[1])
+        video = self.check_clips(video, keys)
+        if num_predicted:
+            inputs.check_horizon(num_predicted, num_observed, video.shape[1])
+        apply, noise = (
+            partial(self.apply, self.to_variables(params)),
+            self.draw_noise(keys, video.shape[1], video.dtype),
+        )
         nll_weight, deterministic = params["schedule"]["nll_weight"], not self.config.sample_at_test
         options = {"nll_weight": nll_weight, "deterministic": deterministic}
         inferred = apply(video, noise=noise, **options, method="infer")
@@ -271,7 +283,7 @@ def provide_losses(
       config: the model's.
       nll_weight: in place of the configured one.
     """
-    weights = decoding_weights(config, inference.nll.shape[-2])
+    weights = decoding_weights(config, inference.nll.shape[-2]).astype(inference.nll.dtype)
     scale = config.nll_weight if nll_weight is None else nll_weight
     reconstruction = scale * (inference.nll * weights).sum((-2, -1)).mean()
     kl = config.kl_weight * (inference.kl * weights).sum((-2, -1)).mean()

@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from oddn_jax.baselines.srvp.coders import ENCODER_WIDTHS
+from oddn_jax.fields import check_fields, check_sizes
 
 
 @dataclasses.dataclass(kw_only=True, unsafe_hash=True)
@@ -49,6 +50,8 @@ class SRVPConfig:
         Raises:
           ValueError: a field is out of its range; the message names it, its value and what is allowed.
         """
+        check_fields(self)
+        check_sizes(self)
         choices = {"coder": tuple(ENCODER_WIDTHS), "compute_dtype": ("float32", "bfloat16", "float64")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -83,12 +86,14 @@ class SRVPNoise(NamedTuple):
     content_frames: Int[Array, "*b n"]  # all different, from which training infers the content
 
 
-def srvp_noise(config: SRVPConfig, key: PRNGKeyArray, num_frames: int) -> SRVPNoise:
+def srvp_noise(
+    config: SRVPConfig, key: PRNGKeyArray, num_frames: int, dtype: jax.typing.DTypeLike = "float32"
+) -> SRVPNoise:
     """Draws what is random in one clip of so many frames; `jax.vmap` over keys makes a batch of it."""
     initial, innovations, skip, content = jax.random.split(key, 4)
     return SRVPNoise(
-        jax.random.normal(initial, (config.state_size,)),
-        jax.random.normal(innovations, (num_frames - 1, config.innovation_size)),
+        jax.random.normal(initial, (config.state_size,), dtype),
+        jax.random.normal(innovations, (num_frames - 1, config.innovation_size), dtype),
         jax.random.randint(skip, (), 0, num_frames),
         jax.random.permutation(content, num_frames)[: config.num_inference_frames],
     )

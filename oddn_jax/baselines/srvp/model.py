@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
+from oddn_jax import inputs
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines.srvp.coders import Decoder, Encoder
 from oddn_jax.baselines.srvp.config import SRVPConfig, SRVPNoise, srvp_noise
@@ -78,6 +79,7 @@ class SRVP(VideoModel):
         self, video: Float[Array, "b t h w 3"], *, train: bool = False
     ) -> tuple[Float[Array, "b t c"], list[Float[Array, "b t _ _ _"]]]:
         """The code of each frame, and its skip connections from coarse to fine."""
+        video = self.check_clips(video)
         codes, skips = self.encoder(video.reshape(-1, *video.shape[2:]), train)
         codes, *skips = (x.reshape(*video.shape[:2], *x.shape[1:]) for x in (codes, *skips))
         return codes, skips
@@ -161,10 +163,10 @@ class SRVP(VideoModel):
             from random frames of the clip instead of the last ones.
 
         Raises:
-          ValueError: the frames have another size, are fewer than two or than `num_inference_frames`, or neither or
-            both of key and noise are given.
+          ValueError: the clips are not as `VideoModel` says, or have fewer than two frames or than
+            `num_inference_frames`, or neither or both of key and noise are given.
         """
-        config = self.config
+        config, video = self.config, self.check_clips(video)
         batch, num_frames = video.shape[:2]
         noise = self._check(video, key, noise, num_frames)
         if self.is_initializing():
@@ -213,6 +215,8 @@ class SRVP(VideoModel):
         Raises:
           ValueError: as `__call__`.
         """
+        inputs.check_horizon(num_steps)
+        context = self.check_clips(context)
         num_frames = context.shape[1]
         noise = self._check(context, key, noise, num_frames + num_steps)
         codes, skips = self.encode(context)
@@ -237,13 +241,17 @@ class SRVP(VideoModel):
     ) -> SRVPNoise:
         """Checks the arguments of `__call__` and `rollout`, and draws the noise unless it is given."""
         config = self.config
-        self.check_frames(video)
         fewest = max(2, config.num_inference_frames)
         if video.shape[1] < fewest:
             raise ValueError(f"SRVP needs at least {fewest} frames, the clip has {video.shape[1]}")
         check_one_source(key, noise)
         if noise is None:
-            noise = self._draw_noise(jax.random.split(key, video.shape[0]), num_frames)
+            return self._draw_noise(jax.random.split(key, video.shape[0]), num_frames, video.dtype)
+        inputs.check_latents(noise.initial, (video.shape[0], config.state_size), "noise.initial")
+        drawn = noise.innovations[:, : num_frames - 1]
+        inputs.check_latents(
+            drawn, (video.shape[0], num_frames - 1, config.innovation_size), "noise.innovations"
+        )
         return noise
 
     @nn.nowrap
@@ -251,8 +259,9 @@ class SRVP(VideoModel):
         self, params: Params, video: Video, keys: Keys, *, train: bool = True, axis_name: str | None = None
     ) -> tuple[Metrics, Params]:
         """SRVP's bound and penalty, and its running averages after this step; see `VideoModel`."""
+        video = self.check_clips(video, keys)
         model, variables = self.clone(axis_name=axis_name), self.to_variables(params)
-        noise = self._draw_noise(keys, video.shape[1])
+        noise = self._draw_noise(keys, video.shape[1], video.dtype)
         outputs, changed = model.apply(variables, video, noise=noise, train=train, mutable=["batch_stats"])
         named = srvp_losses(outputs, self.config).by_name() | training_diagnostics(
             video, outputs.reconstruction
@@ -264,16 +273,18 @@ class SRVP(VideoModel):
         self, params: Params, video: Video, keys: Keys, *, num_predicted: int = 0, num_observed: int = 2
     ) -> Seen:
         """Every frame, explained by the whole clip, and one sample of what follows the first ones; see `VideoModel`."""
+        video = self.check_clips(video, keys)
         apply = partial(self.apply, self.to_variables(params))
-        outputs = apply(video, noise=self._draw_noise(keys, video.shape[1]))
+        outputs = apply(video, noise=self._draw_noise(keys, video.shape[1], video.dtype))
         seen = Seen(outputs.reconstruction)
         if not num_predicted:
             return seen
-        noise = self._draw_noise(keys, num_observed + num_predicted)
+        inputs.check_horizon(num_predicted, num_observed, video.shape[1])
+        noise = self._draw_noise(keys, num_observed + num_predicted, video.dtype)
         context = video[:, :num_observed]
         future = apply(context, noise=noise, num_steps=num_predicted, method="rollout")
         return seen._replace(predicted=future.video)
 
     @nn.nowrap
-    def _draw_noise(self, keys: Key[Array, " b"], num_frames: int) -> SRVPNoise:
-        return jax.vmap(lambda key: srvp_noise(self.config, key, num_frames))(keys)
+    def _draw_noise(self, keys: Key[Array, " b"], num_frames: int, dtype: jax.typing.DTypeLike) -> SRVPNoise:
+        return jax.vmap(lambda key: srvp_noise(self.config, key, num_frames, dtype))(keys)
