@@ -9,7 +9,19 @@ import numpy as np
 
 from data_pipelines.simulator import compilation, rays, shading, shadows
 from data_pipelines.simulator.compilation import helper
-from data_pipelines.simulator.rays import CURVED, HALF_SIZE, LABEL, METAL, SHAPE, X, Y, Z, enter, seen_from, to_body
+from data_pipelines.simulator.rays import (
+    CURVED,
+    HALF_SIZE,
+    LABEL,
+    METAL,
+    SHAPE,
+    X,
+    Y,
+    Z,
+    enter,
+    seen_from,
+    to_body,
+)
 from data_pipelines.simulator.shading import AMBIENT, BACK, FLOOR_ALBEDO
 from data_pipelines.simulator.shadows import FLOOR, RAY, SURFACE, VISIBLE, has, look, suspects
 
@@ -115,7 +127,9 @@ def _cast(camera, bodies, eyes, bits, across, down, cells, cell):
     for i in range(len(bodies)):
         if has(bits, i):
             lx, ly, lz = to_body(bodies, i, dx, dy, dz)
-            way, face = enter(bodies[i, SHAPE], bodies[i, HALF_SIZE], eyes[i, X], eyes[i, Y], eyes[i, Z], lx, ly, lz)
+            way, face = enter(
+                bodies[i, SHAPE], bodies[i, HALF_SIZE], eyes[i, X], eyes[i, Y], eyes[i, Z], lx, ly, lz
+            )
             if 0 < way < best:
                 best, body, surface = way, i, 4 * i + face
     cells[cell, RAY], cells[cell, RAY + 1], cells[cell, RAY + 2] = dx, dy, dz
@@ -159,7 +173,9 @@ def _surface_radiance(camera, lights, lamps, ray_counts, bodies, cells, surface)
         red, green, blue = 0.0, 0.0, 0.0
         for cell in range(first, last + 1):
             few = attempt == 0
-            if cells[cell, SURFACE] == surface and (not few or cell == first or cell == middle or cell == last):
+            if cells[cell, SURFACE] == surface and (
+                not few or cell == first or cell == middle or cell == last
+            ):
                 px, py, pz = cells[cell, X], cells[cell, Y], cells[cell, Z]
                 if flat:
                     px, py, pz = x, y, z
@@ -235,7 +251,11 @@ def _programs(digest: str):
             for light in range(2):
                 for k in range(ray_counts[light]):
                     for cell in range(count):
-                        x, y, z = points[light, k, cell, X], points[light, k, cell, Y], points[light, k, cell, Z]
+                        x, y, z = (
+                            points[light, k, cell, X],
+                            points[light, k, cell, Y],
+                            points[light, k, cell, Z],
+                        )
                         x, y, z = seen_from(bodies, i, x, y, z)
                         lamps[i, light, k, cell, X], lamps[i, light, k, cell, Y] = x, y
                         lamps[i, light, k, cell, Z] = z
@@ -304,6 +324,4 @@ def _programs(digest: str):
     return floor_of, draw
 
 
-floor_of, draw = _programs(
-    compilation.digest([__file__, rays.__file__, shading.__file__, shadows.__file__])
-)
+floor_of, draw = _programs(compilation.digest([__file__, rays.__file__, shading.__file__, shadows.__file__]))

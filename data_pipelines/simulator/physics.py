@@ -134,9 +134,7 @@ class Simulation:
             orientation=orientation,
             velocity=velocities[..., :3],
             # MuJoCo keeps the angular velocity of a free body in the body's own frame.
-            angular_velocity=np.einsum(
-                "tnij,tnj->tni", rotation_matrices(orientation), velocities[..., 3:]
-            ),
+            angular_velocity=np.einsum("tnij,tnj->tni", rotation_matrices(orientation), velocities[..., 3:]),
             launched=launched,
             inside_camera_view=launched & self._scene.camera.in_view(location, VIEW_MARGIN),
             collisions=tuple(self._collisions),

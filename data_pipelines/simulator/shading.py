@@ -108,7 +108,9 @@ def body_radiance(lights, bodies, i, x, y, z, nx, ny, nz, vx, vy, vz, key_visibl
     metal = bodies[i, METAL] > 0
     facing = vx * nx + vy * ny + vz * nz
     mx, my, mz = vx - 2 * facing * nx, vy - 2 * facing * ny, vz - 2 * facing * nz
-    diffuse = AMBIENT * openness(bodies, i, x, y, z, nx, ny, nz) * (0.75 + 0.25 * nz) * (0.4 if metal else 1.0)
+    diffuse = (
+        AMBIENT * openness(bodies, i, x, y, z, nx, ny, nz) * (0.75 + 0.25 * nz) * (0.4 if metal else 1.0)
+    )
     gloss = 0.0
     for light in range(3):
         visible = 1.0 if light == BACK else key_visible if light == KEY else fill_visible
