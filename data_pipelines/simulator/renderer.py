@@ -7,7 +7,8 @@ points on the lights, so that supersampling also softens the shadows.
 
 import numpy as np
 
-from data_pipelines.simulator import drawing, rays, shading, shadows
+from data_pipelines.simulator import shading
+from data_pipelines.simulator.compiled import frame, light, rays, shadows
 from data_pipelines.simulator.config import HALF_SIZE
 from data_pipelines.simulator.physics import rotation_matrices
 from data_pipelines.simulator.scenes import Scene
@@ -40,10 +41,10 @@ class Renderer:
         self.ray_counts = np.array(shadow_rays)
         self.points = np.zeros((2, max(shadow_rays), cells, 3))
         self.edges = np.empty((2, len(DISK_EDGES), 3))
-        for light, count in enumerate(shadow_rays):
-            position, radius = shading.LIGHTS[light, : rays.Z + 1], shading.LIGHTS[light, shading.RADIUS]
-            self.points[light, :count] = shading.light_points(light, cells * count).reshape(count, cells, 3)
-            self.edges[light] = position + radius * DISK_EDGES
+        for row, count in enumerate(shadow_rays):
+            position, radius = shading.LIGHTS[row, : rays.Z + 1], shading.LIGHTS[row, light.RADIUS]
+            self.points[row, :count] = shading.light_points(row, cells * count).reshape(count, cells, 3)
+            self.edges[row] = position + radius * DISK_EDGES
         self.thresholds = shading.thresholds()
         self.bodies = np.zeros((number, rays.BODY_COLUMNS))
         for body, thing in zip(self.bodies, scene.objects):
@@ -53,8 +54,8 @@ class Renderer:
             body[rays.RED : rays.BLUE + 1] = shading.linear_color(thing.color)
             body[rays.METAL], body[rays.LABEL] = thing.material == "metal", thing.object_id + 1
         self.floor = np.empty((height, width, 3)), np.empty((height, width, 3))
-        drawing.floor_of(self.camera, shading.LIGHTS, *self.floor)
-        empty = shading.FLOOR_ALBEDO * (shading.AMBIENT + self.floor[1].sum(-1))
+        frame.floor_of(self.camera, shading.LIGHTS, *self.floor)
+        empty = light.FLOOR_ALBEDO * (light.AMBIENT + self.floor[1].sum(-1))
         levels = np.searchsorted(self.thresholds, empty, side="right").astype(np.uint8)
         self.background = np.repeat(levels[..., None], 3, axis=-1)
         self.scratch = (
@@ -79,7 +80,7 @@ class Renderer:
         self.bodies[:, : rays.Z + 1] = location
         self.bodies[:, rays.ROTATION :] = rotation_matrices(orientation).reshape(-1, 9)
         picture, mask = self.background.copy(), np.zeros(self.background.shape[:2], np.uint8)
-        drawing.draw(
+        frame.draw(
             self.camera,
             self.supersampling,
             shading.LIGHTS,

@@ -5,7 +5,7 @@ Compiled code keeps to IEEE 754: nothing is reordered, fused or spread over thre
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numba
@@ -21,16 +21,17 @@ def helper(function: Callable) -> Callable:
     return numba.njit(**_OPTIONS, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
-def digest(sources: Sequence[str]) -> str:
-    """Of the texts of source files."""
-    return hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()
+def digest() -> str:
+    """Of everything that is compiled: the texts of this folder."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def kept(function: Callable) -> Callable:
     """Compiles a function at its first call, or takes what an earlier process compiled.
 
-    Numba's cache notices changes of the function's own file and of its closure alone. So the function has to use a
-    `digest` of the files of its helpers.
+    Numba's cache notices changes of the function's own file and of its closure alone. So the closure has to hold the
+    `digest`, or changed helpers would go unnoticed.
     """
     uncached = numba.njit(**_OPTIONS)(function)
     try:

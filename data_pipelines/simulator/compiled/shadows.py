@@ -7,14 +7,25 @@ import math
 
 import numpy as np
 
-from data_pipelines.simulator.compilation import helper
-from data_pipelines.simulator.rays import BALL, HALF_SIZE, SHAPE, X, Y, Z, enter, faces, seen_from, to_body
-from data_pipelines.simulator.shading import RADIUS
+from data_pipelines.simulator.compiled.compiler import helper
+from data_pipelines.simulator.compiled.light import RADIUS
+from data_pipelines.simulator.compiled.rays import (
+    BALL,
+    HALF_SIZE,
+    SHAPE,
+    X,
+    Y,
+    Z,
+    enter,
+    faces,
+    seen_from,
+    to_body,
+)
 
-# Columns of `cells` f64[s 9] after the point that a cell sees: the direction to it, of any length, the surface that it
-# is on (4 * body + face, or FLOOR), and the share of the key light (then of the fill light) that reaches it.
-RAY, SURFACE, VISIBLE = 3, 6, 7
-CELL_COLUMNS = 9
+# Columns of `cells` f64[s CELL_COLUMNS] after the point that a cell sees: the surface that the point is on
+# (4 * body + face, or FLOOR), and the share of the key light (then of the fill light) that reaches it.
+SURFACE, VISIBLE = 3, 4
+CELL_COLUMNS = 6
 FLOOR = -1
 
 LIT = 0.994  # a shadow ray must be stopped before this share of its way, or it lights its own surface

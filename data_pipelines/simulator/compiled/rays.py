@@ -6,7 +6,7 @@ height is HALF_SIZE. Source: the geometry of MuJoCo's box, sphere and cylinder, 
 
 import math
 
-from data_pipelines.simulator.compilation import helper
+from data_pipelines.simulator.compiled.compiler import helper
 
 CUBE, SPHERE, CYLINDER = range(3)
 # Columns. BALL is the radius of the ball around the body, ROTATION the first of nine: from the body's frame to the
