@@ -15,7 +15,7 @@ LIGHTS = np.column_stack([_POSITIONS, _AT_ORIGIN * (_POSITIONS**2).sum(1), _RADI
 
 
 def light_points(light: int, count: int) -> np.ndarray:
-    """`count` points f64[count 3], spread evenly over the disk of a light (a sunflower)."""
+    """`count` points f64[count 3], spread evenly over the disk of a light (a sunflower); see `_rounded`."""
     position = _POSITIONS[light]
     k = np.arange(count) + 0.5
     radius, angle = _RADII[light] * np.sqrt(k / count), k * np.pi * (3 - 5**0.5)
@@ -23,7 +23,7 @@ def light_points(light: int, count: int) -> np.ndarray:
     across = np.cross(facing, [0.0, 0.0, 1.0])
     across /= np.linalg.norm(across)
     offsets = (radius * np.cos(angle))[:, None] * across
-    return position + offsets + (radius * np.sin(angle))[:, None] * np.cross(facing, across)
+    return _rounded(position + offsets + (radius * np.sin(angle))[:, None] * np.cross(facing, across))
 
 
 def linear_color(name: str) -> np.ndarray:
@@ -42,6 +42,9 @@ def thresholds() -> np.ndarray:
 
 
 def _from_srgb(value: np.ndarray) -> np.ndarray:
-    """Rounded to f32, such that the last bit of a machine's power is lost."""
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return linear.astype(np.float32).astype(np.float64)
+    return _rounded(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4))
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    """To f32's precision: machines differ in the last bit of powers, sines and cosines."""
+    return array.astype(np.float32).astype(np.float64)
