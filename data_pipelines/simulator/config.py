@@ -180,7 +180,8 @@ def simulator_card(config: SceneConfig | TowerConfig, **options: object) -> dict
     return {
         "simulator": SIMULATOR_VERSION,
         "versions": {
-            name: importlib.metadata.version(name) for name in ("av", "mujoco-core", "numba", "numpy", "pillow")
+            name: importlib.metadata.version(name)
+            for name in ("av", "mujoco-core", "numba", "numpy", "pillow")
         },
         "config": as_dict,
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),

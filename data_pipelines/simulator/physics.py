@@ -106,7 +106,7 @@ class Simulation:
         self._set_contacts(True, launched)
 
     def _set_contacts(self, possible: bool, objects: Iterable[int]) -> None:
-        """Parked objects touch nothing, not even the floor: they would cost as much time as the others."""
+        """Parked objects touch nothing and fall: on the floor they would cost as much time as the others."""
         for i in objects:
             self._model.geom_contype[i + 1] = self._model.geom_conaffinity[i + 1] = possible
 

@@ -23,6 +23,9 @@ class Renderer:
     Args:
         supersampling: s = supersampling**2 cells per pixel.
         shadow_rays: per cell, toward the key light and toward the fill light.
+
+    Raises:
+        ValueError: the scene has more than 64 objects.
     """
 
     def __init__(
@@ -35,6 +38,10 @@ class Renderer:
         shadow_rays: tuple[int, int] = (1, 1),
     ):
         camera, number, cells = scene.camera, len(scene.objects), supersampling**2
+        if number > 64:
+            raise ValueError(
+                f"at most 64 objects can be drawn, one for each bit of a word; there are {number}"
+            )
         forward = camera.forward * (camera.focal_length * height)
         self.camera = np.stack([camera.position, forward, camera.right, camera.up])
         self.supersampling = supersampling
