@@ -1,4 +1,4 @@
-"""A simulator of CLEVRER's scenes and of block towers: MuJoCo for motion and ray casting, NumPy for light.
+"""A simulator of CLEVRER's scenes and of block towers: MuJoCo for motion, compiled ray casting for pictures.
 
     from data_pipelines.simulator import CLEVRER, simulate_video
     video = simulate_video(CLEVRER, seed=0, height=64, width=64, stride=4).video

@@ -23,7 +23,7 @@ COLORS = {
 HALF_SIZE = 0.2  # of every object, world units; CLEVRER's annotated heights are 0.2
 FRAMES_PER_SECOND = 25
 CLEVRER_ASPECT_RATIO = 1.5  # 480 x 320
-SIMULATOR_VERSION = "1.0.0"  # raise it whenever the same seed gives other scenes or other pictures
+SIMULATOR_VERSION = "2.0.0"  # raise it whenever the same seed gives other scenes or other pictures
 
 Range = tuple[float, float]
 
@@ -182,7 +182,8 @@ def simulator_card(config: SceneConfig | TowerConfig, **options: object) -> dict
     return {
         "simulator": SIMULATOR_VERSION,
         "versions": {
-            name: importlib.metadata.version(name) for name in ("av", "mujoco-core", "numpy", "pillow")
+            name: importlib.metadata.version(name)
+            for name in ("av", "mujoco-core", "numba", "numpy", "pillow")
         },
         "config": as_dict,
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),

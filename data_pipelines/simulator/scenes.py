@@ -161,12 +161,11 @@ def _incoming_heading(generator) -> np.ndarray:
 
 def _way_out_of_view(camera, target, heading) -> float:
     """How far back from the target an object is wholly out of a 3:2 picture."""
-    way = 0.0
-    while way < MAX_WAY_BACK:
-        if not camera.in_view(np.array([*(target - heading * way), HALF_SIZE]), 0.77 * HALF_SIZE):
-            break
-        way += STEP_BACK
-    return way + 2 * STEP_BACK
+    ways = np.cumsum(np.full(round(MAX_WAY_BACK / STEP_BACK), STEP_BACK))
+    ways = np.concatenate([[0.0], ways])
+    points = np.column_stack([target - ways[:, None] * heading, np.full(len(ways), HALF_SIZE)])
+    outside = ~camera.in_view(points, 0.77 * HALF_SIZE)
+    return float(ways[outside.argmax() if outside.any() else -1]) + 2 * STEP_BACK
 
 
 def _launch_frame(config, generator, late: bool) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 
 from data_pipelines.seeds import check_seed
 from data_pipelines.simulator.config import FRAMES_PER_SECOND, HALF_SIZE, LARGEST_VIDEO_SEED, SceneConfig
-from data_pipelines.simulator.physics import VIEW_MARGIN, simulate
+from data_pipelines.simulator.physics import VIEW_MARGIN, Simulation
 from data_pipelines.simulator.records import Collision, SimulatedVideo, Trajectory
 from data_pipelines.simulator.renderer import Renderer
 from data_pipelines.simulator.scenes import Scene, sample_scene
@@ -26,7 +26,11 @@ def generate_scene(config: SceneConfig, seed: int) -> tuple[Scene, Trajectory]:
         scene = sample_scene(config, _generator(seed, attempt))
         if scene is None:
             continue
-        trajectory = simulate(scene, config.num_frames + config.num_unseen_frames)
+        simulation = Simulation(scene)
+        # Most draws fail by what is seen, and need no unseen frames.
+        if not _accepted(config, scene, simulation.run(config.num_frames), None):
+            continue
+        trajectory = simulation.run(config.num_frames + config.num_unseen_frames)
         if _accepted(config, scene, trajectory, wants_unseen):
             return scene, trajectory
     raise ValueError(
