@@ -15,7 +15,8 @@ def test_every_public_name_exists():
 def test_the_library_imports_nothing_of_the_extras():
     program = (
         "import oddn_jax, sys; "
-        "heavy = ('optax', 'orbax', 'grain', 'tensorflow_datasets', 'tensorflow', 'mujoco', 'numba', 'av', 'absl.flags', "
+        "heavy = ('optax', 'orbax', 'grain', 'tensorflow_datasets', 'tensorflow', 'mujoco', 'numba', 'av', "
+        "'absl.flags', "
         "'ml_collections', 'sklearn', 'scipy.stats', 'data_pipelines', 'experiments'); "
         "print([name for name in heavy if name in sys.modules])"
     )
