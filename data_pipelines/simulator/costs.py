@@ -55,21 +55,25 @@ def _timed(function: Callable[..., Result], *arguments: object, **options: objec
 
 def main() -> None:
     """Prints the means."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name, default in (
-        ("height", 64),
-        ("width", 64),
-        ("stride", 4),
-        ("supersampling", 3),
-        ("num_videos", 20),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
-    videos = list(costs(**vars(parser.parse_args())))
+    options = vars(_parser().parse_args())
+    if min(options.values()) < 1:
+        _parser().error("every option must be at least 1")
+    videos = list(costs(**options))
     means = {part: np.mean([video[part] for video in videos]) for part in videos[0]}
     for part, seconds in (means | {"all": sum(means.values())}).items():
         print(f"{part:<24}{seconds:8.4f}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_pipelines.simulator.costs",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    defaults = {"height": 64, "width": 64, "stride": 4, "supersampling": 3, "num_videos": 20}
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"default: {default}")
+    return parser
 
 
 if __name__ == "__main__":

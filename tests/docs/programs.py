@@ -14,6 +14,7 @@ from unittest import mock
 
 from data_pipelines import build, configs
 from data_pipelines.simulator.__main__ import _parser as simulator_parser
+from data_pipelines.simulator.costs import _parser as costs_parser
 from experiments import command_line
 from experiments.config import TrainConfig, check
 from tests.docs.pages import ROOT
@@ -66,6 +67,8 @@ def _parse(program: str, arguments: list[str]) -> None:
         build._parse(arguments)
     elif program == "data_pipelines.simulator":
         simulator_parser().parse_args(arguments)
+    elif program == "data_pipelines.simulator.costs":
+        costs_parser().parse_args(arguments)
     elif program.removeprefix("experiments.") in PROGRAMS:
         _parse_experiment(program.removeprefix("experiments."), arguments)
     elif program in OTHERS:
@@ -121,7 +124,7 @@ def _parse_other(program: str, arguments: list[str]) -> None:
 
 def options() -> set[str]:
     """Every option of every program, as "--name"."""
-    texts = [simulator_parser().format_help()]
+    texts = [simulator_parser().format_help(), costs_parser().format_help()]
     for name in configs.DATASETS:
         texts.append(_help(build._parse, [name, "--help"]))
     for command in ("clevrer", "questions", "towers"):
