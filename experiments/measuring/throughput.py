@@ -27,15 +27,15 @@ def measure_data(config: TrainConfig, step_seconds: float | None) -> dict[str, A
         options = dict(height=model.image_height, width=model.image_width, num_train=8)
         options |= dict(scenes="quickstart", stride=4)
         with _seconds() as simulating:
-            config = build.make_config("simulated_clevrer", **options)
-            build.build("simulated_clevrer", config, folder, splits=["train"])
+            made = build.make_config("simulated_clevrer", **options)
+            build.build("simulated_clevrer", made, folder, splits=["train"])
         video = pathlib.Path(folder, "video.mp4")
         frames = np.random.default_rng(0).integers(0, 256, (128, 320, 480, 3), np.uint8)
         write_mp4(video, np.repeat(frames[:8], 16, axis=0))
         with _seconds() as decoding:
             read_video(video, model.image_height, model.image_width, crop=True)
         batches = loaders.training_batches(
-            dataset_path("simulated_clevrer", config.name, folder),
+            dataset_path("simulated_clevrer", made.name, folder),
             "train",
             num_frames=min(num_frames, 10),
             stride=4,
