@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -16,17 +17,20 @@ FOREVER = ("--config.num_steps=100000", "--config.save_every=100000", "--config.
 LOST = "process {} of 2 has ended without saving: it was killed, or another process ended or was out of reach for 10 s"
 
 
+def said(process) -> str:
+    """What a process said after it had found the others."""
+    waiting, *rest = process.output.read_text().splitlines(keepends=True)
+    assert re.match(r"process \d of 2: waiting for process \d \(", waiting)
+    return "".join(rest)
+
+
 @pytest.fixture
 def start_pair(start_program, data_dir, tmp_path, monkeypatch):
     """Starts a run in two processes with two devices each; they find each other by address."""
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
 
     def start(name, *options):
-        here = (
-            f"--coordinator_address=127.0.0.1:{free_port()}",
-            "--num_processes=2",
-            "--heartbeat_timeout=10",
-        )
+        here = (f"--coordinator_address=127.0.0.1:{free_port()}", "--num_processes=2")
         where = (f"--config.data.data_dir={data_dir}", f"--workdir={tmp_path / name}")
         return [start_program(*RUN, *where, *here, f"--process_id={i}", *options) for i in (0, 1)]
 
@@ -42,7 +46,7 @@ def test_a_signal_to_one_saves_and_stops_both(start_pair, run_program, data_dir,
     assert [process.wait(timeout=PATIENCE) for process in pair] == [0, 0], [
         p.output.read_text() for p in pair
     ]
-    first, other = (process.output.read_text() for process in pair)
+    first, other = map(said, pair)
     (saved,) = (int(entry.name) for entry in (workdir / "checkpoints").iterdir())
     assert f"stopped by a signal to one of the processes at step {saved}, saved" in first
     assert logged_steps(workdir, "train") == list(range(1, saved + 1))
@@ -64,7 +68,7 @@ def test_a_signal_to_one_saves_and_stops_both(start_pair, run_program, data_dir,
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_other(start_pair, tmp_path, victim):
     workdir = tmp_path / "run"
-    pair = start_pair("run", *FOREVER)
+    pair = start_pair("run", *FOREVER, "--heartbeat_timeout=10")
     wait_until(lambda: logged_steps(workdir, "train"), pair[0])
     pair[victim].kill()
     left = pair[1 - victim]
@@ -92,7 +96,7 @@ def test_slurm_tells_who_is_who(start_program, run_program, data_dir, tmp_path, 
     assert [process.wait(timeout=PATIENCE) for process in pair] == [0, 0], [
         p.output.read_text() for p in pair
     ]
-    first, other = (process.output.read_text() for process in pair)
+    first, other = map(said, pair)
     assert other == "" and first.count("trained 5 steps") == 1
     assert len(list((tmp_path / "two" / "figures").glob("*.png"))) == 2
     one, two = (
@@ -109,7 +113,7 @@ def test_slurm_tells_who_is_who(start_program, run_program, data_dir, tmp_path, 
 def test_wrong_input_is_told_once(start_pair, tmp_path):
     pair = start_pair("run", "--config.model.image_height=32")
     assert [process.wait(timeout=PATIENCE) for process in pair] == [2, 2]
-    first, other = (process.output.read_text() for process in pair)
+    first, other = map(said, pair)
     assert first.count("holds images of 16x16, the model sees 32x16") == 1 and other == ""
     assert not (tmp_path / "run").exists()
 
@@ -133,7 +137,8 @@ def test_wrong_addresses_are_refused(arguments, message):
 
 
 def test_one_process_joins_nobody(monkeypatch):
-    assert processes.join(None, None, None, 100) == processes.join("host:1234", 1, 0, 100) == ""
+    alone = [(None, None, None), (None, 1, None), (None, 1, 0), ("host:1234", 1, 0)]
+    assert [processes.join(*arguments, 100) for arguments in alone] == [""] * 4
     assert processes.first_then_others(os.getpid) == os.getpid()
     processes.leave(failed=True)
     os.write(2, b"")  # still open
