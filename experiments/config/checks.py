@@ -7,6 +7,7 @@ from experiments.config.records import check_types
 from experiments.config.training import TrainConfig, make_model, model_class
 
 MOST_STEPS = 2**31 - 1  # JAX counts them in int32
+MOST_THREADS = 1_000  # each has a stack and clips in memory; our choice
 
 
 def check(config: TrainConfig, num_devices: int) -> None:
@@ -31,6 +32,10 @@ def check(config: TrainConfig, num_devices: int) -> None:
             raise ValueError(f"config.model.{error}") from None
     if config.num_steps > MOST_STEPS:
         raise ValueError(f"config.num_steps is {config.num_steps}: it must be at most {MOST_STEPS}")
+    if config.data.num_threads > MOST_THREADS:
+        raise ValueError(
+            f"config.data.num_threads is {config.data.num_threads}: it must be at most {MOST_THREADS}"
+        )
     for name in ("stride", "num_threads"):
         if not getattr(config.data, name) > 0:
             raise ValueError(f"config.data.{name} is {getattr(config.data, name)}: it must be above 0")
@@ -86,7 +91,9 @@ def _check_curriculum(config: TrainConfig) -> None:
                 f"config.{name} {pairs}: the shares of the steps must rise from above 0 to exactly 1"
             )
     for _, frames in config.curriculum:
-        if not isinstance(frames, int) or frames < 3:
+        if not isinstance(frames, int):
+            raise ValueError(f"config.curriculum {config.curriculum}: {frames!r} is no number of frames")
+        if frames < 3:
             raise ValueError(
                 f"config.curriculum {config.curriculum}: {frames} frames are too few, two are observed and one "
                 "predicted, take 3"

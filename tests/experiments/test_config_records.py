@@ -186,6 +186,11 @@ def test_the_last_of_several_seeds_is_in_range_too(tmp_path):
         ({"num_steps": 2**31}, "config.num_steps is 2147483648: it must be at most 2147483647"),
         ({"data": DataConfig(stride=0)}, "config.data.stride is 0: it must be above 0"),
         ({"data": DataConfig(num_threads=-1)}, "config.data.num_threads is -1: it must be above 0"),
+        (
+            {"data": DataConfig(num_threads=10**6)},
+            "config.data.num_threads is 1000000: it must be at most 1000",
+        ),
+        ({"curriculum": ((1.0, 1e9),)}, r"config.curriculum .*: 1000000000.0 is no number of frames"),
         ({"data": "clevrer"}, "config.data='clevrer' must be a DataConfig"),
         ({"curriculum": (("a", 3),)}, r"config.curriculum .* is no tuple of"),
         ({"model": VQAConfig()}, "config.model is a VQAConfig, ODDN wants a ODDNConfig"),

@@ -15,9 +15,12 @@ TARGETS = [
     "tests.fuzz.towers:NUMBERS",
 ]
 
+# Loading a model traces it, which takes a second: for the slow tests alone.
+MODELS = [f"tests.fuzz.models:{name}" for name in ("EXPORT", "HEADER", "TRAINING", "ANSWERING", "FEATURES")]
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", TARGETS + MODELS)
 def test_damaged_files_for_a_minute(target):
     check(target, seconds=60)
 
