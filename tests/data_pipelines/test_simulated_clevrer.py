@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from data_pipelines import build, loaders
 from data_pipelines.builders.simulated_clevrer.simulated_clevrer_dataset_builder import FIRST_INDEX
 from data_pipelines.simulator import QUICKSTART, simulate_video, video_seed
+from data_pipelines.simulator.config import SIMULATOR_VERSION
 
 SEED = 5
 
@@ -104,7 +105,14 @@ def test_sizes_of_the_splits_change_no_video(built, tmp_path):
         )
 
 
-def test_a_data_set_of_another_release_is_not_taken_for_ours(built, tmp_path):
+@pytest.mark.parametrize(
+    "key, ours, others",
+    [
+        ("config", '"camera_distance": 2.8', '"camera_distance": 2.9'),
+        ("simulator", f'"simulator": "{SIMULATOR_VERSION}"', '"simulator": "1.0.0"'),
+    ],
+)
+def test_a_data_set_of_another_release_is_not_taken_for_ours(built, tmp_path, key, ours, others):
     data_dir = tmp_path / "data"
     shutil.copytree(built.path.parents[2], data_dir)
     config = build.make_config(
@@ -112,10 +120,11 @@ def test_a_data_set_of_another_release_is_not_taken_for_ours(built, tmp_path):
     )
     build.build("simulated_clevrer", config, data_dir)
     card = build.dataset_path("simulated_clevrer", config.name, data_dir) / "simulator.json"
-    card.write_text(card.read_text().replace('"camera_distance": 2.8', '"camera_distance": 2.9'))
+    assert ours in card.read_text()
+    card.write_text(card.read_text().replace(ours, others))
     for use in (
         lambda: build.verify("simulated_clevrer", config.name, data_dir),
         lambda: build.build("simulated_clevrer", config, data_dir),
     ):
-        with pytest.raises(ValueError, match=r"another config than this one has .*: remove the folder"):
+        with pytest.raises(ValueError, match=rf"another {key} than this one has .*: remove the folder"):
             use()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from data_pipelines.simulator import (
     SIX_OBJECTS,
     TOWERS,
     SceneConfig,
+    costs,
     generate_scene,
     simulate_video,
     simulator_card,
@@ -147,3 +149,14 @@ def test_requests_that_cannot_be_met():
     crowded = dataclasses.replace(QUICKSTART, minimum_spacing=5.0, max_tries=3)
     with pytest.raises(ValueError, match="no acceptable scene in 3 tries for seed 0"):
         simulate_video(crowded, 0, height=8, width=8)
+
+
+def test_costs_of_a_video_are_told(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["costs", "--height=8", "--width=8", "--stride=64", "--num_videos=1"])
+    costs.main()
+    parts = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert list(parts) == ["draws rejected", "motion of the one kept", "drawing", "all"]
+    assert float(parts["all"]) > float(parts["motion of the one kept"]) > 0
+    monkeypatch.setattr(sys, "argv", ["costs", "--num_videos=0"])
+    with pytest.raises(SystemExit, match="2"):
+        costs.main()
