@@ -11,7 +11,7 @@ from tests.docs import pages, programs
 from tests.docs.pages import PAGES
 
 # Of other programs: pytest, pip, srun, tensorboard, mkdocs.
-THEIRS = {"--dist", "--no-loadscope-reorder"}
+THEIRS = {"--dist", "--no-loadscope-reorder", "--signal"}  # of pytest and sbatch
 
 
 @pytest.mark.parametrize("page", PAGES, ids=pages.name)
