@@ -334,7 +334,7 @@ def test_strict_and_wrong_use(raw_dir, tmp_path, capsys):
     assert "--raw_dir=FOLDER" in refused("block_towers")
     assert "stride must be at least 1" in refused("block_towers", "--stride=0")
     assert "split_seed is -1: a seed must be" in refused("block_towers", "--split_seed=-1")
-    assert "limit must not be negative" in refused("block_towers", "--limit=-1")
+    assert "limit must be at least 0" in refused("block_towers", "--limit=-1")
     assert "towers must be one of" in refused("simulated_block_towers", "--towers=high")
     assert "span more than the 64 frames" in refused("simulated_block_towers", "--num_frames=18")
     with pytest.raises(FileNotFoundError, match=r"build block_towers/64x64 .* --raw_dir=FOLDER"):

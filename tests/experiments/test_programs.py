@@ -164,10 +164,10 @@ def test_a_plain_run_goes_on_as_oddn_l(pretrained):
 
 def test_finetuning_refuses_another_model(pretrained):
     source, _ = pretrained
-    message = rf"^--config.model.pair_effect_size=4 contradicts {source}, whose model has 8: [^\n]*$"
+    message = rf"^--config.model.features=random contradicts {source}, whose model has none: [^\n]*$"
     with pytest.raises(ValueError, match=message):
-        continued(source, "--config.model.pair_effect_size=4")
-    assert continued(source, "--config.model.pair_effect_size=8").model.pair_effect_size == 8
+        continued(source, "--config.model.features=random")
+    assert continued(source, "--config.model.features=none").model.features == "none"
 
 
 def test_finetuning_an_exported_file(tmp_path):
