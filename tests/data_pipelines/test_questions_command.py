@@ -89,7 +89,7 @@ def test_refusals(five, tmp_path, capsys):
     before = five[1]
     for options, reason in (
         (("--num_videos=1", "--seed=4"), "differs in options"),
-        (("--num_videos=1", "--seed=-1"), "seed >= 0"),
+        (("--num_videos=1", "--seed=-1"), "--seed: it is -1: a seed must be"),
         (("--num_videos=1", "--first_index=10000"), "train split holds indices 0 to 9999"),
         (("--num_videos=0",), "at least 1"),
     ):

@@ -102,7 +102,7 @@ def test_a_split_without_masks_is_incomplete_and_an_error_with_strict(tmp_path, 
     arguments = ["clevrer", f"--raw_dir={raw}", f"--data_dir={tmp_path}/data", "--jobs=1"]
     assert build.main([*arguments, "--strict"]) == 2
     line = "proposal_*.json: train has none: no video has masks"
-    assert capsys.readouterr().err == f"{line}\n"
+    assert capsys.readouterr().err == f"build: {line}\n"
     assert build.main(arguments) == 0
     captured = capsys.readouterr()
     assert captured.err == f"incomplete: {line}\n" and f"incomplete  1\n            {line}" in captured.out

@@ -132,7 +132,7 @@ def test_splits(tmp_path):
         ),
         (["clevrer", "--split=validation", "--first_index=3"], "holds indices 10000 to 14999"),
         (["clevrer", "--height=33"], "even height"),
-        (["clevrer", "--seed=-1"], "seed >= 0"),
+        (["clevrer", "--seed=-1"], "--seed: it is -1: a seed must be"),
         (["towers", "--num_frames=65"], "towers have 1 to 64 frames; got 65"),
         (["towers", "--size=0"], "size >= 1"),
     ],

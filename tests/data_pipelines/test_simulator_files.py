@@ -164,7 +164,7 @@ def test_euler_angles():
     "changes, message",
     [
         ({"height": 63}, "even height"),
-        ({"seed": -1}, "seed >= 0"),
+        ({"seed": -1}, "a seed must be"),
         ({"num_frames": 129}, "1 to 128 frames; got 129"),
         ({"supersampling": 0}, "supersampling >= 1"),
     ],
