@@ -3,4 +3,4 @@
 from data_pipelines.extras import require
 
 _TRAIN = ("absl", "matplotlib", "ml_collections", "optax", "orbax", "PIL", "tensorboardX", "tqdm")
-require(__name__, "train,data", *_TRAIN, "av", "grain")
+require(__name__, "train,data", *_TRAIN, "av")

@@ -94,7 +94,7 @@ def test_slots_of_one_colour_are_followed_by_where_they_are():
 
 def test_the_backgrounds_slot_is_not_exchanged_for_one_that_looks_more_like_it():
     decoded = decoded_discs(PATHS, COLORS)
-    swapped = shuffled(decoded, [(0, 1, 2), (1, 0, 2), (1, 0, 2), (1, 0, 2)])
+    swapped = shuffled(decoded, np.array([(0, 1, 2), (1, 0, 2), (1, 0, 2), (1, 0, 2)]))
     np.testing.assert_array_equal(analysis.follow_slots(swapped)[1:, 0], [1, 1, 1])
     followed = analysis.follow_slots(swapped, background=True)
     np.testing.assert_array_equal(followed, [(0, 1, 2)] * 4)
