@@ -1,11 +1,12 @@
-"""Measures how fast a preset runs here: the model, the ceiling that this machine sets, growth, and the data.
+"""Measures how fast a preset runs here: the model, the ceiling that the machine sets, layers, growth, and the data.
 
     python -m experiments.benchmark
     python -m experiments.benchmark --preset=prediction --batch_size=12 --num_frames=8 --compute_dtype=bfloat16
     python -m experiments.benchmark --baseline=provide,quickstart
     python -m experiments.benchmark --parts=model,growth,data --json
 
-Without options: the quickstart preset with its own batch, without `growth`, which compiles four more training steps.
+Without options: the quickstart preset with its own batch, without `growth`, which compiles four more training steps,
+and `layers`, which asks each library of XLA on the CPU for each pass of each kind of convolution.
 A table goes to stdout (--json: the record; --output keeps it). Times are medians of interleaved repetitions, each a
 whole call that is waited for. GFLOP are counted by `experiments.measuring.cost`, from the formulas of products and
 convolutions; the ceiling is what one 3x3 convolution of the decoder, forward and backward, reaches alone, in the same
@@ -20,13 +21,14 @@ from typing import Any
 from experiments import command_line
 from experiments.config import TrainConfig
 from experiments.configs import baselines, clevrer
+from experiments.measuring.layers import measure_layers
 from experiments.measuring.speed import measure_growth, measure_model
 from experiments.measuring.tables import table
 from experiments.measuring.throughput import measure_data
 from experiments.runs import run_folder
 from oddn_jax.config import CHOICES, PRESETS
 
-PARTS = ("model", "growth", "data")
+PARTS = ("model", "layers", "growth", "data")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repeats", type=int, default=7, help="calls of each function (default: %(default)s)"
     )
-    parser.add_argument("--parts", default="model,data", help="of model, growth, data (default: %(default)s)")
+    parser.add_argument(
+        "--parts", default="model,data", help="of model, layers, growth, data (default: %(default)s)"
+    )
     parser.add_argument(
         "--output", metavar="FILE", type=pathlib.Path, help="writes the record there, as JSON"
     )
@@ -74,6 +78,8 @@ def main(options: argparse.Namespace) -> None:
     }
     if "model" in parts:
         record |= measure_model(config, options.repeats)
+    if "layers" in parts:
+        record["layers"] = measure_layers(config, options.repeats)
     if "growth" in parts:
         record["growth"] = measure_growth(config, options.repeats)
     if "data" in parts:

@@ -12,6 +12,8 @@ from flax import linen as nn
 from jax.nn.initializers import variance_scaling
 from jaxtyping import Array, Float
 
+from oddn_jax.convolution import convolve
+
 
 @jax.custom_jvp
 def elu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
@@ -124,15 +126,6 @@ add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 def add_precisely(x: Float[Array, "*b"], y: Float[Array, "*#b"]) -> Float[Array, "*b"]:
     """Adds in no less than y's precision, and returns what has x's."""
     return (x.astype(jnp.promote_types(x.dtype, y.dtype)) + y).astype(x.dtype)
-
-
-def convolve(
-    x: Float[Array, "n h w i"], kernel: Float[Array, "y x i o"], stride: int = 1, padding: str = "SAME"
-) -> Float[Array, "n p q o"]:
-    """A convolution without bias."""
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
 
 
 def average_pixels(x: Float[Array, "*b h w c"], factor: int) -> Float[Array, "*b y x c"]:

@@ -59,7 +59,7 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
         num_observed=observed,
         batch_size=options.batch_size,
         lpips_weights=weights,
-        compiler_options=oddn_jax.compiler_options(found.model.config),
+        compiler_options=oddn_jax.compiler_options(),
     )
     return describe(found, data, clips) | {"num_observed": observed, "metrics": scores}
 

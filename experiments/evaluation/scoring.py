@@ -102,7 +102,7 @@ def evaluate(
         num_observed: frames that the model predicts from.
         batch_size: clips at a time; a short last batch is filled up, so that nothing is compiled for it.
         lpips_weights: of `oddn_jax.lpips.lpips_weights`; without them LPIPS is not measured.
-        compiler_options: of `oddn_jax.compiler_options`, for the model that `look` asks.
+        compiler_options: of `oddn_jax.compiler_options`.
 
     Returns:
         By name {"mean", "standard_error", "n"}, over clips, each clip's mean over its frames being one sample: `mse`,

@@ -1,4 +1,4 @@
-"""Functions of a model, compiled with the options that suit the model."""
+"""Functions compiled with the options that suit the models."""
 
 import functools
 from collections.abc import Callable
@@ -9,19 +9,21 @@ import jax
 import oddn_jax
 
 
-def for_model(**options: Any) -> Callable[[Callable], Callable]:
-    """Decorates a function whose first argument is a `VideoModel`: `jax.jit` with `compiler_options` for that model.
+def jit(**options: Any) -> Callable[[Callable], Callable]:
+    """Decorates a function: `jax.jit` with `oddn_jax.compiler_options`.
+
+    These hang on the backend, which importing a module must not choose: they are asked for when the function is called.
 
     Args:
-        options: of `jax.jit`; the first argument must be static.
+        options: of `jax.jit`.
     """
 
     def decorate(function):
         @functools.wraps(function)
-        def call(model, *arguments, **named):
+        def call(*arguments, **named):
             # JAX keeps what it has compiled by function and options, so that a new jit compiles nothing again.
-            suiting = oddn_jax.compiler_options(model.config)
-            return jax.jit(function, compiler_options=suiting, **options)(model, *arguments, **named)
+            suiting = oddn_jax.compiler_options()
+            return jax.jit(function, compiler_options=suiting, **options)(*arguments, **named)
 
         return call
 

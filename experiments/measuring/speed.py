@@ -95,7 +95,7 @@ def model_functions(config: TrainConfig, names: Sequence[str] = FUNCTIONS) -> di
         options = dict(num_predicted=NUM_PREDICTED, num_observed=context.shape[1])
         return model.look(params, context, keys, **options).predicted
 
-    measured, options = {}, oddn_jax.compiler_options(config.model)
+    measured, options = {}, oddn_jax.compiler_options()
     if "infer" in names:
         measured["infer"] = compile_function(infer, params, video, options=options)
     if "training step" in names:
@@ -115,7 +115,7 @@ def ceiling_functions(config: TrainConfig) -> dict[str, Measured]:
     count = config.batch_size * config.curriculum[-1][1] * getattr(model, "num_slots", 1)
     height, width = model.image_height, model.image_width
     channels = getattr(model, "convolution_channels", 64)
-    measured, options = {}, oddn_jax.compiler_options(model)
+    measured, options = {}, oddn_jax.compiler_options()
     for layout in ("NHWC", "NCHW"):
         sizes = dict(N=count, H=height, W=width, C=channels)
         x = jnp.ones([sizes[axis] for axis in layout], model.compute_dtype)

@@ -25,6 +25,12 @@ def table(record: Mapping[str, Any]) -> str:
         best = ", ".join(f"{layout} {rate:.1f}" for layout, rate in record["ceiling"].items())
         peak = "" if record["peak_bytes"] is None else f"; peak {record['peak_bytes'] / 1e9:.2f} GB"
         lines.append(f"ceiling, one convolution forward and backward: {best} GFLOP/s{peak}")
+    if "layers" in record:
+        choices = [name for name in ("YNNPACK", "Eigen", "used") if name in record["layers"][0]]
+        lines += ["", f"{'3x3 convolutions, GFLOP/s':<44}" + "".join(f"{name:>9}" for name in choices)]
+        for row in record["layers"]:
+            what = f"{row['inputs']} to {row['outputs']} channels, {row['pictures']} pictures, {row['pass']}"
+            lines.append(f"{what:<44}" + "".join(f"{row[name]:>9.1f}" for name in choices))
     if "growth" in record:
         lines += ["", "a training step grows with the power of"]
         for name, row in record["growth"].items():

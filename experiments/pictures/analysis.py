@@ -39,7 +39,7 @@ class Traversal(NamedTuple):
     )  # f32[d 2] pixels per frame and unit of dynamics: the slope of the centroid over the value
 
 
-@compiled.for_model(static_argnums=(0, 3))
+@compiled.jit(static_argnums=(0, 3))
 def observe(
     model: oddn_jax.VideoModel, params: Any, video: jax.Array, num_predicted: int | None = None
 ) -> Observation:
@@ -85,7 +85,7 @@ def _observe_dynamics(
     return Observation(latents, inference.decoded, distillation, interaction, future)
 
 
-@compiled.for_model(static_argnums=0, static_argnames="method")
+@compiled.jit(static_argnums=0, static_argnames="method")
 def apply(model: oddn_jax.VideoModel, params: Any, *arguments: jax.Array, method: str) -> Any:
     """Calls a method of the model, compiled."""
     return model.apply(model.to_variables(params), *arguments, method=method)

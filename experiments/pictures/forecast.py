@@ -63,7 +63,7 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
     return analysis.align(Observation(latents, decoded, *rest), len(video), background)
 
 
-@compiled.for_model(static_argnums=0)
+@compiled.jit(static_argnums=0)
 def _infer(model: oddn_jax.VideoModel, params: Any, video: jax.Array) -> tuple[jax.Array, oddn_jax.Decoded]:
     """With the same noise for every chunk, so that with `share_noise` slots go on from one to the next."""
     key, deterministic = jax.random.key(0), not model.config.sample_at_test
@@ -73,7 +73,7 @@ def _infer(model: oddn_jax.VideoModel, params: Any, video: jax.Array) -> tuple[j
     return inference.latents, inference.decoded
 
 
-@compiled.for_model(static_argnums=(0, 3))
+@compiled.jit(static_argnums=(0, 3))
 def _continue(model: oddn_jax.VideoModel, params: Any, latents: jax.Array, num_steps: int):
     def call(*arguments, **options):
         return model.apply(model.to_variables(params), *arguments, **options)

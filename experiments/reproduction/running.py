@@ -123,7 +123,7 @@ def predictions(stage: Stage) -> dict[str, np.ndarray]:
     )
     with contextlib.closing(batches):
         batch = next(batches)
-    options = oddn_jax.compiler_options(model.config)
+    options = oddn_jax.compiler_options()
     look = jax.jit(scoring.look_of(model, num_frames - observed), compiler_options=options)
     seen = look(found.params, batch["video"], batch["example_id"].astype(np.uint32))
     held = {"video": batch["video"], "predicted": np.asarray(seen.predicted)}

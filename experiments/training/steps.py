@@ -111,9 +111,7 @@ def make_train_step(
         params = {**optax.apply_updates(state.params, updates), **collections}
         return TrainState(state.step + 1, params, opt_state), metrics
 
-    return jax.jit(
-        _on_devices(step, mesh), donate_argnums=0, compiler_options=oddn_jax.compiler_options(config.model)
-    )
+    return jax.jit(_on_devices(step, mesh), donate_argnums=0, compiler_options=oddn_jax.compiler_options())
 
 
 def make_eval_step(config: TrainConfig, mesh: Mesh) -> Callable:
@@ -125,7 +123,7 @@ def make_eval_step(config: TrainConfig, mesh: Mesh) -> Callable:
     def step(params, video, example_id):
         return jax.lax.pmean(compute_losses(config, params, video, jax.random.key(0), example_id), "data")
 
-    return jax.jit(_on_devices(step, mesh), compiler_options=oddn_jax.compiler_options(config.model))
+    return jax.jit(_on_devices(step, mesh), compiler_options=oddn_jax.compiler_options())
 
 
 def _on_devices(step: Callable, mesh: Mesh) -> Callable:

@@ -124,7 +124,7 @@ def make_look(model: VideoModel, gap: int) -> Callable[[Any, np.ndarray, int], A
     be asked in this way.
     """
 
-    @functools.partial(jax.jit, compiler_options=compiler_options(model.config))
+    @functools.partial(jax.jit, compiler_options=compiler_options())
     def look(params, video, key):
         seen = model.look(params, video[None] / np.float32(255), key[None])
         return {"latents": seen.latents, "dynamics": seen.dynamics}

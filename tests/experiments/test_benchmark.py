@@ -5,7 +5,8 @@ import json
 import pytest
 
 from experiments import benchmark, command_line
-from experiments.measuring import speed
+from experiments.configs import baselines
+from experiments.measuring import layers, speed
 from tests.experiments.tiny import get_config
 
 
@@ -35,6 +36,17 @@ def test_the_model_s_part_adds_up(names):
     assert tuple(line.split("  ")[0] for line in lines[3:-1]) == names
 
 
+def test_the_layers_part(capsys):
+    record = {"layers": layers.measure_layers(get_config(), repeats=1)}
+    assert [row["pass"] for row in record["layers"]] == 3 * list(layers.PASSES)
+    assert all(row["used"] > 0 for row in record["layers"])
+    record |= dict(preset="tiny", batch_size=4, num_frames=3, compute_dtype="float32", remat="none")
+    lines = benchmark.table(record | {"devices": "1 x cpu", "packages": {"jax": "0"}}).splitlines()
+    assert len(lines) == 3 + 9 and lines[2].endswith("used")
+    with pytest.raises(ValueError, match="not those of the backbone"):
+        layers.measure_layers(baselines.get_config("srvp"), repeats=1)
+
+
 def test_interleaved_calls_take_turns():
     calls = []
     functions = {name: lambda name=name: calls.append(name) for name in "ab"}
@@ -56,7 +68,7 @@ def test_the_data_s_part(capsys):
 @pytest.mark.parametrize(
     "argument, message",
     [
-        ("--parts=modell", "'modell' is not one of model, growth, data"),
+        ("--parts=modell", "'modell' is not one of model, layers, growth, data"),
         ("--batch_size=0", "--batch_size must be at least 1"),
         ("--num_frames=2", "--num_frames at least 3"),
         ("--repeats=0", "--repeats is 0"),

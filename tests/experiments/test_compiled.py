@@ -1,4 +1,4 @@
-"""Functions compiled with the options that suit the model."""
+"""Functions compiled with the options that suit the models."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def model():
 def test_each_function_is_traced_once(model):
     traced = []
 
-    @compiled.for_model(static_argnums=(0, 2))
+    @compiled.jit(static_argnums=(0, 2))
     def scaled(model, x, by):
         traced.append(by)
         return x * by + model.config.num_slots
@@ -30,10 +30,10 @@ def test_each_function_is_traced_once(model):
 
 
 def test_the_options_reach_the_compiler(model, monkeypatch):
-    @compiled.for_model(static_argnums=0)
+    @compiled.jit(static_argnums=0)
     def negative(model, x):
         return -x
 
-    monkeypatch.setattr(oddn_jax, "compiler_options", lambda config: {"no_such_option": config.num_slots})
+    monkeypatch.setattr(oddn_jax, "compiler_options", lambda: {"no_such_option": 1})
     with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
         negative(model, jnp.ones(3))
