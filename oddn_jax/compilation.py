@@ -2,6 +2,7 @@
 
 import functools
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +12,16 @@ _OPTION = "xla_cpu_experimental_ynn_fusion_type"
 _PRODUCTS_AND_SUMS = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 
 
-def compiler_options() -> dict[str, str]:
+def compiler_options(config: Any = None) -> dict[str, str]:
     """Options under which a model's functions run faster: `jax.jit(f, compiler_options=compiler_options())`.
 
     On the CPU, XLA gives convolutions to YNNPACK, which runs each of them on one core, whatever the processor (JAX
     0.10). So this gives them to Eigen, its library before, which uses all cores, and leaves products and sums with
     YNNPACK. Measured on two cores of an AMD and of an Intel processor, from 16 channels on
     (docs/speed_and_memory.md); `python -m experiments.benchmark --parts=layers` measures it on yours.
+
+    Args:
+      config: of a model; the choice no longer hangs on it, and programs that name one go on as they are.
 
     Returns:
       No options on accelerators, where XLA_FLAGS makes that choice already, and where the installed XLA does not know
