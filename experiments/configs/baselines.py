@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments.config import DataConfig, TrainConfig, make_model
+from experiments.config import DataConfig, TrainConfig
 from experiments.configs import clevrer
 from oddn_jax import ODDNConfig
 from oddn_jax.baselines import IODINELinearConfig, MONetConfig, ProvideConfig, SRVPConfig
@@ -129,11 +129,6 @@ def quickstart(system: System) -> TrainConfig:
         config.model = system.model(**vars(config.model) | changes)
     else:
         config.model = system.model(**SMALL[system.name], **system.options)
-    if any(factor > 1 for _, factor in config.resolutions):
-        try:
-            make_model(config).coarser(2)
-        except ValueError:  # has no form for coarse pictures: it sees the whole ones from the start
-            config.resolutions = ((1.0, 1),)
     for name, value in SMALL_TRAINING.get(system.name, {}).items():
         setattr(config, name, value)
     return config

@@ -33,7 +33,6 @@ def test_a_shortened_quickstart_learns_and_draws(tmp_path, capsys):
     build.build("simulated_clevrer", few, tmp_path / "data", jobs=1, progress=False)
     config.data.config, config.data.data_dir = few.name, str(tmp_path / "data")
     config.num_steps, config.num_valid_clips, config.num_figure_clips = 40, 4, 1
-    config.resolutions = ((1.0, 1),)  # whole pictures only: the losses can be compared
     config.warmup_steps, config.log_every, config.eval_every, config.save_every = 5, 1, 40, 40
     clevrer_pretrain.main(config, tmp_path / "run")
     losses = [row["loss"] for row in read_metrics(tmp_path / "run", "train")]

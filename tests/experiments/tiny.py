@@ -51,7 +51,9 @@ def make_model_config(system: str):
         num_refinement_steps=2,
         hidden_size=8,
         convolution_channels=8,
-        kernel_gain=1.0,  # and the paper's objective
+        pyramid=0,  # and the paper's form and objective
+        background_slot=0.0,
+        kernel_gain=1.0,
         likelihood_variance=0.3,
         nll_weight=100.0,
         kl_weight=1.0,

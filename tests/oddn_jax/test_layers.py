@@ -13,7 +13,7 @@ from oddn_jax.refinement import NUM_FRAME_CHANNELS, NUM_SLOT_CHANNELS, InputConv
 
 
 def initial(gain):
-    model = IODINE(ODDNConfig.preset("quickstart", kernel_gain=gain))
+    model = IODINE(ODDNConfig.preset("quickstart", pyramid=0, kernel_gain=gain))
     return flatten_params(model.init(jax.random.key(0), method="initialize_parameters")["params"])
 
 

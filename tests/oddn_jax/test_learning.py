@@ -40,13 +40,14 @@ class Case(NamedTuple):
     )
 
 
-SMALL = dict(image_height=16, image_width=16, num_slots=2, latent_size=8)
+CHEAP = dict(image_height=16, image_width=16, num_slots=2, latent_size=8)
+SMALL = CHEAP | {"pyramid": 0, "background_slot": 0.0}
 BASELINE = SMALL | {"share_noise": False}  # as published
 CASES = {
     "IODINE": Case(IODINE, ODDNConfig.preset("quickstart", **BASELINE), 2e-3, 1000, 2e-3),
     "ODDN": Case(ODDN, ODDNConfig.preset("quickstart", **SMALL), 2e-3, 1500, 2e-3, 0.5),
     "ODDN, cheap form": Case(
-        ODDN, ODDNConfig.preset("quickstart", pyramid=3, background_slot=2.0, **SMALL), 2e-3, 1500, 2e-3, 0.5
+        ODDN, ODDNConfig.preset("quickstart", **CHEAP | {"background_slot": 2.0}), 2e-3, 1500, 2e-3, 0.5
     ),
     "IODINE linear": Case(
         IODINELinear, IODINELinearConfig.preset("quickstart", **BASELINE), 2e-3, 1500, 2e-3, 0.5

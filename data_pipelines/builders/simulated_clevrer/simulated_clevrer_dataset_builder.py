@@ -52,7 +52,7 @@ class Builder(SimulatedVideoBuilder):
             height=32,
             width=32,
             stride=4,
-            num_train=160,
+            num_train=480,
             num_validation=32,
         ),
         SimulatedClevrerConfig(
