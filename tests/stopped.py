@@ -35,8 +35,6 @@ def main() -> None:
         return result
 
     setattr(owner, function_name, stopping)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = [program, *arguments]
     runpy.run_module(program, run_name="__main__", alter_sys=True)
 

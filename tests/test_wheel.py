@@ -21,6 +21,7 @@ TRAIN = (
     "--config.model.image_height=16",
     "--config.model.image_width=16",
     "--config.num_steps=1",
+    "--config.warmup_steps=0",
     "--config.batch_size=4",
     "--config.num_valid_clips=4",
     "--workdir=run",
