@@ -21,10 +21,11 @@ CACHE = ROOT / ".jax_cache"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
-# A shell that starts the tests in the background has its children ignore these; programs that tests start inherit it.
-for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-    if signal.getsignal(ignored) == signal.SIG_IGN:
-        signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
+# Who starts the tests in the background, or by nohup, has them ignore these; programs that tests start would too. A
+# handler is not inherited, so that they have their ordinary effect there.
+for name, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": lambda *_: None}.items():
+    if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, name), handler)
 
 
 @pytest.fixture
