@@ -99,9 +99,9 @@ def test_a_dry_run_touches_nothing(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.count("0 of 100   unknown: nothing was measured") == 4 and "4 runs of unknown cost" in said
 
-    # Another seed of IODINE has logged 6 images a second: 100 steps of 4 clips of 3 frames are 200 seconds.
+    # Another seed of IODINE has logged 3 images a second: 100 steps of 2 clips of 3 frames are 200 seconds.
     (workdir / seed_1).mkdir(parents=True)
-    row = {"step": 10, "split": "train", "images_per_second": 6.0, "frames": 3, "coarseness": 1}
+    row = {"step": 10, "split": "train", "images_per_second": 3.0, "frames": 3, "coarseness": 1}
     (workdir / seed_1 / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     before = sorted(tmp_path.rglob("*"))
     reproduce.main(options("table3", *arguments))
