@@ -29,10 +29,9 @@ def test_convolutions_leave_ynnpack_and_stay_what_they_are(on_cpu):
     np.testing.assert_allclose(ours(x, kernel), xlas(x, kernel), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("function", [lambda x: x @ x, lambda x: x.sum(0)])
-def test_products_and_sums_stay_with_ynnpack(on_cpu, function):
+def test_products_stay_with_ynnpack(on_cpu):
     options = oddn_jax.compiler_options()
-    compiled = jax.jit(function, compiler_options=options).lower(jnp.ones((128, 128))).compile()
+    compiled = jax.jit(jnp.matmul, compiler_options=options).lower(*2 * [jnp.ones((128, 128))]).compile()
     assert "ynn_fusion" in compiled.as_text()
 
 
