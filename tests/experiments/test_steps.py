@@ -53,9 +53,12 @@ def test_all_numbers_of_devices_and_processes_train_alike(agreement):
     # All that the devices tell each other in a step is one sum: the gradients and metrics, in one piece.
     assert four["all_reduces"] == two["all_reduces"] == 1
     # The comparison sees the mistakes that it is there for. With `check_vma` JAX 0.10 refuses the refinement's carry,
-    # which starts as one replicated value; a version that took it would sum the inner gradient over the devices.
+    # which starts as one replicated value, or a bias's own gradient, which is each device's; a version that took both
+    # would sum the inner gradient over the devices.
     assert four["pmean_inside"] > 0.1
-    assert "carry" in four["check_vma"] if isinstance(four["check_vma"], str) else four["check_vma"] > 0.1
+    refusal = four["check_vma"]
+    refused = isinstance(refusal, str) and ("carry" in refusal or "Custom VJP bwd rule" in refusal)
+    assert refused or refusal > 0.1
 
 
 def updates_for(config, gradients):

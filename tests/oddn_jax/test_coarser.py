@@ -11,7 +11,14 @@ from oddn_jax.layers import average_pixels
 from oddn_jax.refinement import POOL
 
 CONFIG = ODDNConfig.preset(
-    "quickstart", image_height=16, image_width=24, num_slots=2, convolution_channels=3, hidden_size=5
+    "quickstart",
+    image_height=16,
+    image_width=24,
+    num_slots=2,
+    convolution_channels=3,
+    hidden_size=5,
+    pyramid=0,  # its coarser form is in test_pyramid.py
+    background_slot=0.0,
 )
 
 
