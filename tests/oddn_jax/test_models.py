@@ -114,7 +114,10 @@ def test_a_model_of_ones_own_is_found_by_its_module(tmp_path):
     "name, message",
     [
         ("Known", "model 'Known' is not one of ODDN, "),
-        ("my_models.toy:Toy", "model 'my_models.toy:Toy' is not known yet: import my_models.toy first"),
+        (
+            "nobodys_models.toy:Toy",
+            "model 'nobodys_models.toy:Toy' is not known yet: import nobodys_models.toy first",
+        ),
         ("json:JSONDecoder", "json has no VideoModel of that name"),
         ("json:nothing", "json has no VideoModel of that name"),
     ],
