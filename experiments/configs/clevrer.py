@@ -7,7 +7,7 @@ VARIANT is a preset, or changes to one, joined by commas: `prediction`, `no_rela
 
 | variant    | data             | hours       | hardware       | score                                |
 |------------|------------------|-------------|----------------|--------------------------------------|
-| quickstart | simulated, 32x32 | 0.12        | 2 CPU cores    | F-ARI 68 %, mIoU 27 % (simulated)    |
+| quickstart | simulated, 32x32 | 0.14        | 2 CPU cores    | F-ARI 68 %, mIoU 27 % (simulated)    |
 | prediction | CLEVRER, 64x64   | not run yet | 1 GPU and more | not run yet                          |
 | reasoning  | CLEVRER, 64x96   | not run yet | 1 GPU and more | not run yet                          |
 | any change | as its preset    | not run yet | 1 GPU and more | not run yet                          |
