@@ -58,7 +58,7 @@ def test_wrong_arrays_are_refused(exported, change, message):
         ({"config": "[7]"}, "configuration in the header is unusable"),
         ({"model": "Monet"}, "model 'Monet' is not one of ODDN, IODINE, IODINELinear, PROVIDE, SRVP, MONet"),
         ({"model": "MONet"}, "configuration in the header is unusable"),
-        ({"model": "my_models.toy:Toy"}, "import my_models.toy first"),
+        ({"model": "nobodys_models.toy:Toy"}, "import nobodys_models.toy first"),
         ({"model": "os:system"}, "os has no VideoModel of that name"),
         ({"model": "IODINE"}, "distiller/.* is no parameter of the model"),
         ({"arrays_sha256": "0"}, "the arrays do not match the checksum"),
