@@ -45,9 +45,9 @@ class Backbone(VideoModel):
         self.decoder = self.decoder_type(config)
         self.refinement = self.refinement_type(config)
         init = uniform_init(config.initial_posterior_range)
-        # Of all slots, or of the background's and of all others.
-        alike = (2,) if config.background_slot else ()
-        self.initial_posterior = self.param("initial_posterior", init, (*alike, 2 * config.latent_size))
+        # Of all slots, or of each.
+        own = (config.num_slots,) if config.background_slot else ()
+        self.initial_posterior = self.param("initial_posterior", init, (*own, 2 * config.latent_size))
 
     def infer(
         self,
@@ -119,11 +119,8 @@ class Backbone(VideoModel):
         return features.reshape(*video.shape[:-1], -1)
 
     def initial_posteriors(self, slots: tuple[int, ...], dtype: jax.typing.DTypeLike) -> Posterior:
-        """The learned posterior in front of the first decoding, the same for every slot but the background's."""
-        initial = self.initial_posterior
-        if self.config.background_slot:
-            initial = initial[jnp.minimum(jnp.arange(self.config.num_slots), 1)]
-        initial = jnp.broadcast_to(initial, (*slots, 2 * self.config.latent_size))
+        """The learned posterior in front of the first decoding, the same for every slot, or each slot's own."""
+        initial = jnp.broadcast_to(self.initial_posterior, (*slots, 2 * self.config.latent_size))
         return Posterior(*jnp.split(initial.astype(dtype), 2, -1))
 
     def infer_context(

@@ -229,9 +229,11 @@ class LSTMCell(nn.Module):
 class RefinementNetwork(nn.Module):
     """Convolutions, a dense code, an LSTM, and the additive change of the posterior (Eq. 3).
 
-    With `pyramid` the first two convolutions are dense layers on blocks of 2x2 pixels, and nothing is pooled.
+    With `pyramid` the first two convolutions are dense layers on blocks of 2x2 pixels, and nothing is pooled. With
+    `background_slot` the first slot's posterior does not change: what it starts from is learned, and the same for all
+    frames, so that it can paint what all videos have in common and no object.
 
-    Source: the backbone's code; the pyramid is our choice.
+    Source: the backbone's code; the pyramid and the background's slot are our choice.
     """
 
     config: ODDNConfig
@@ -269,4 +271,6 @@ class RefinementNetwork(nn.Module):
         code = elu(self.code(pooled.reshape(*lead, -1)))
         state = self.lstm(jnp.concatenate([inputs.vector, code.astype(inputs.vector.dtype)], -1), state)
         delta = self.delta(state.hidden).astype(inputs.vector.dtype)
+        if self.config.background_slot:
+            delta = delta.at[..., 0, :].set(0)
         return Posterior(*jnp.split(delta, 2, -1)), state

@@ -29,8 +29,12 @@ def get_config(variant: str = "quickstart") -> TrainConfig:
     (section 4.1). It tells neither the steps, which are those of CLEVRER here, nor the frame rate.
 
     Raises:
-        ValueError: a part of the variant is neither a preset nor a change, or the preset is "reasoning".
+        ValueError: a part of the variant is neither a preset nor a change, or the preset is "reasoning" or "clevrer".
     """
+    if variant.split(",")[0] == "clevrer":
+        raise ValueError(
+            '"clevrer" is a model for CLEVRER\'s scenes: take "quickstart" or "prediction,simulated"'
+        )
     config = clevrer.get_config(variant)
     if config.data.config == "64x96":
         raise ValueError('the block towers have square frames only: take "prediction" instead of "reasoning"')

@@ -70,7 +70,9 @@ def test_every_variant_trains(file, variant):
     config = file.get_config(variant)
     configs.check(config, num_devices=1)
     size = (config.model.image_height, config.model.image_width, 3)
-    assert config.data.config in ("quickstart", f"{size[0]}x{size[1]}")
+    made = build.make_config("simulated_clevrer", config.data.config) if variant == "clevrer" else None
+    assert made is None or (made.height, made.width) == size[:2]
+    assert made or config.data.config in ("quickstart", f"{size[0]}x{size[1]}")
 
     def gradient(video, example_id):
         params = steps.initial_state(config, steps.make_optimizer(config)).params
@@ -94,7 +96,7 @@ def test_changes_change_the_model():
         assert different == {"workdir", *(f"model.{name}" for name in clevrer.CHANGES[change])}
 
 
-TOWER_VARIANTS = [variant for variant in VARIANTS if not variant.startswith("reasoning")]
+TOWER_VARIANTS = [variant for variant in VARIANTS if not variant.startswith(("reasoning", "clevrer"))]
 
 
 def test_variants_have_their_own_folders():
@@ -131,9 +133,11 @@ def test_towers_are_data_sets_that_can_be_built(variant):
     assert config.data.name.startswith("simulated") == of_clevrer.data.name.startswith("simulated")
 
 
-def test_towers_have_no_reasoning():
+def test_towers_have_no_reasoning_and_none_of_clevrers_scenes():
     with pytest.raises(ValueError, match="square frames"):
         block_towers.get_config("reasoning")
+    with pytest.raises(ValueError, match="for CLEVRER's scenes"):
+        block_towers.get_config("clevrer")
 
 
 def test_unknown_variant():
