@@ -23,7 +23,6 @@ does not have: without slots there are no latents, masks and centroids, without 
 """
 
 import argparse
-import os
 import pathlib
 
 import numpy as np
@@ -31,20 +30,14 @@ import numpy as np
 from data_pipelines.video import Footage, is_video_file, read_footage
 from experiments import command_line
 from experiments.pictures.forecast import draw, understand, write_arrays
+from experiments.runs.datasets import SIMULATED_INDEX, familiar_scenes
 from experiments.runs.logs import say
-from experiments.runs.trained import BUNDLED, Trained, add_import_argument, open_trained
-
-SIMULATED_INDEX = 900_000  # of a scene that no data set has by default
+from experiments.runs.trained import Trained, add_model_argument, open_named
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=pathlib.Path, help="a video file, an image, or a folder of images")
-    parser.add_argument(
-        "--model",
-        default=BUNDLED,
-        help="a run folder, an exported file, or the name of a bundled model (default: %(default)s, bundled)",
-    )
-    add_import_argument(parser)
+    add_model_argument(parser)
     parser.add_argument("--output", type=pathlib.Path, help="a folder (default: runs/predict/NAME_OF_INPUT)")
     parser.add_argument("--num_steps", type=int, default=6, help="frames to predict (default: 6)")
     parser.add_argument("--start", type=int, default=0, help="the first frame, from 0 (default: 0)")
@@ -60,7 +53,7 @@ def main(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f"--{name}={value} must be at least {least}")
-    trained = open_model(options.model)
+    trained = open_named(options.model)
     footage = read_input(trained, options)
     output = options.output or pathlib.Path(
         "runs", "predict", options.input.stem if options.input else "simulated"
@@ -79,11 +72,6 @@ def main(options: argparse.Namespace) -> None:
         )
 
 
-def open_model(name: str) -> Trained:
-    """Opens a run folder, an exported file or a bundled model."""
-    return open_trained(run=name) if os.path.isdir(name) else open_trained(export=name)
-
-
 def read_input(trained: Trained, options: argparse.Namespace) -> Footage:
     """Reads the input at the model's size; simulates a scene where there is none."""
     height, width = trained.model.config.image_height, trained.model.config.image_width
@@ -93,12 +81,11 @@ def read_input(trained: Trained, options: argparse.Namespace) -> Footage:
         chosen = dict(start=options.start, stride=stride, limit=options.num_frames)
         footage = read_footage(options.input, height, width, **chosen)
         return footage._replace(account=f"{options.input}, {footage.account}")
-    from data_pipelines.simulator import CLEVRER, QUICKSTART, simulate_video, video_seed
+    from data_pipelines.simulator import simulate_video, video_seed
 
-    scenes = QUICKSTART if trained.data and trained.data.config.startswith("quickstart") else CLEVRER
     stride = options.stride or trained_stride
     video = simulate_video(
-        scenes, video_seed(0, SIMULATED_INDEX), height=height, width=width, stride=stride
+        familiar_scenes(trained.data), video_seed(0, SIMULATED_INDEX), height=height, width=width, stride=stride
     ).video[options.start :][: options.num_frames]
     if not len(video):
         raise ValueError(f"--start={options.start} is behind the end of the simulated scene")

@@ -94,6 +94,7 @@ class ODDN(Backbone):
         num_steps: int,
         mode: str | None = None,
         noise: Float[Array, "r *b t k l"] | None = None,
+        dynamics: Float[Array, "*b k d"] | None = None,
     ) -> Rollout:
         """Predicts the frames after the context.
 
@@ -104,9 +105,12 @@ class ODDN(Backbone):
           mode: "redistill" (dynamics from the last two frames, predicted or not) or "carry" (the updated dynamics are
             handed on); None: the configured one. The paper does not say which; they agree at the first step.
           noise: instead of the key.
+          dynamics: of the context's last frame, instead of those distilled from its last two: what if a slot moved
+            otherwise? In mode "redistill" they hold for the first step, whose frame tells the others.
 
         Raises:
-          ValueError: fewer than two frames, an unknown mode, or a context that is neither video nor latents.
+          ValueError: fewer than two frames, an unknown mode, a context that is neither video nor latents, or dynamics
+            that do not fit it.
         """
         inputs.check_horizon(num_steps)
         mode = self.config.rollout_mode if mode is None else mode
@@ -114,12 +118,17 @@ class ODDN(Backbone):
             raise ValueError(f'mode={mode!r} is not "redistill" or "carry"')
         latents = self.infer_context(context, key, noise)
         latents, dynamics, pair_attention, match_attention = self.roll_latents(
-            latents[..., -2, :, :], latents[..., -1, :, :], num_steps, mode
+            latents[..., -2, :, :], latents[..., -1, :, :], num_steps, mode, dynamics
         )
         return Rollout(latents, dynamics, self.decode(latents), pair_attention, match_attention)
 
     def roll_latents(
-        self, previous: Float[Array, "*b k l"], current: Float[Array, "*b k l"], num_steps: int, mode: str
+        self,
+        previous: Float[Array, "*b k l"],
+        current: Float[Array, "*b k l"],
+        num_steps: int,
+        mode: str,
+        dynamics: Float[Array, "*b k d"] | None = None,
     ) -> tuple[
         Float[Array, "*b t k l"],
         Float[Array, "*b t k d"],
@@ -145,7 +154,11 @@ class ODDN(Backbone):
                 match,
             )
 
-        carry = (current, *distill(previous, current))
+        distilled, match = distill(previous, current)
+        if dynamics is not None:
+            inputs.check_latents(dynamics, (*current.shape[:-1], self.config.dynamics_size), "dynamics")
+            distilled = jnp.asarray(dynamics, distilled.dtype)
+        carry = (current, distilled, match)
         _, steps = jax.lax.scan(step, carry, length=num_steps)
         return tuple(jnp.moveaxis(x, 0, current.ndim - 2) for x in steps)
 

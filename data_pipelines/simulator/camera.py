@@ -38,6 +38,18 @@ class Camera(NamedTuple):
         receding = (velocities @ self.forward)[..., None]
         return (velocities @ axes - (offset @ axes) * receding / depth) / depth * (self.focal_length * height)
 
+    def on_level(self, pixels: np.ndarray, height: int, width: int, level: float) -> np.ndarray:
+        """The points f64[... 3] at a level above the floor (world units) that pixels f64[... 2] (x, y) show.
+
+        Raises:
+            ValueError: a pixel shows no point of that level: it lies at the horizon or above it.
+        """
+        plane = (np.asarray(pixels) - np.array([width, height]) / 2) / (self.focal_length * height)
+        directions = self.forward + plane[..., :1] * self.right - plane[..., 1:] * self.up
+        if not (directions[..., 2] * (level - self.position[2]) > 0).all():
+            raise ValueError("a pixel at the horizon or above it shows no point of the floor")
+        return self.position + (level - self.position[2]) / directions[..., 2:] * directions
+
     def rays(self, height: int, width: int, supersampling: int) -> np.ndarray:
         """Unit directions f64[h w s 3] through the centres of s = supersampling**2 cells of every pixel."""
         scale = self.focal_length * height

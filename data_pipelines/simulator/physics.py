@@ -48,7 +48,7 @@ def build_model(shapes: list[str], physics: Physics) -> mujoco.MjModel:
 
 
 class Simulation:
-    """A scene in motion, run as far as it is wanted.
+    """A scene in motion, run as far as it is wanted; what is changed at its last frame so far shows from there on.
 
     Before its launch, or for ever if it is the object `drop` (what if it had not been there?), an object is
     parked out of everyone's way and reported at its start, not launched and out of view.
@@ -63,6 +63,8 @@ class Simulation:
         self._launch_frames = [
             math.inf if i == drop else thing.launch_frame for i, thing in enumerate(scene.objects)
         ]
+        self._removal_frames = [math.inf] * len(scene.objects)
+        self._solid = True  # objects stop each other
         # MuJoCo's whole state: time, then for all bodies position and orientation, then for all bodies velocities.
         self._state = np.concatenate([[0.0], self._model.qpos0, np.zeros(self._model.nv)])
         self._set_contacts(False, range(len(scene.objects)))
@@ -80,6 +82,29 @@ class Simulation:
             self._advance(last - self._num_frames + 1)
             self._launch(last)
         return self._trajectory()
+
+    def remove(self, object_id: int) -> None:
+        """Takes an object away."""
+        self._removal_frames[object_id] = self._num_frames - 1
+        self._launch_frames[object_id] = min(self._launch_frames[object_id], self._num_frames - 1)
+        self._set_contacts(False, [object_id])
+
+    def shift(self, object_id: int, offset: np.ndarray) -> None:
+        """Puts an object elsewhere on the floor, f64[2] world units from where it is."""
+        self._positions(self._state)[object_id, :2] += offset
+
+    def push(self, object_id: int, velocity: np.ndarray) -> None:
+        """Adds a velocity f64[2] along the floor (world units per second); spheres roll on as they then must."""
+        self._velocities(self._state)[object_id, :2] += velocity
+        if self._scene.objects[object_id].shape == "sphere":
+            spin = np.array([-velocity[1], velocity[0], 0.0]) / HALF_SIZE
+            to_world = rotation_matrices(self._positions(self._state)[object_id, 3:])
+            self._velocities(self._state)[object_id, 3:] += spin @ to_world  # in the body's own frame
+
+    def let_pass(self) -> None:
+        """Lets objects pass through each other; the floor carries them as before."""
+        self._solid = False
+        self._model.geom_conaffinity[1:] = 0
 
     def _advance(self, num_frames: int) -> None:
         """Steps through frames in which nothing is launched but, in the end, at the last of them."""
@@ -108,7 +133,8 @@ class Simulation:
     def _set_contacts(self, possible: bool, objects: Iterable[int]) -> None:
         """Parked objects touch nothing and fall: on the floor they would cost as much time as the others."""
         for i in objects:
-            self._model.geom_contype[i + 1] = self._model.geom_conaffinity[i + 1] = possible
+            self._model.geom_contype[i + 1] = possible
+            self._model.geom_conaffinity[i + 1] = possible and self._solid
 
     def _positions(self, states: np.ndarray) -> np.ndarray:
         """The view f64[... n 7] of states."""
@@ -124,7 +150,8 @@ class Simulation:
 
     def _trajectory(self) -> Trajectory:
         states = np.concatenate(self._states)
-        launched = np.arange(len(states))[:, None] >= self._launch_frames
+        frame = np.arange(len(states))[:, None]
+        launched = (frame >= self._launch_frames) & (frame < self._removal_frames)
         starts = [_start_pose(thing) for thing in self._scene.objects]
         poses = np.where(launched[..., None], self._positions(states), starts)
         velocities = np.where(launched[..., None], self._velocities(states), 0.0)

@@ -50,17 +50,24 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
                 f"{type(model).__name__} predicts no frames: draw it with `python -m experiments.figures`"
             )
         return analysis.align(jax.tree.map(lambda x: x[0], seen), len(video), background)
+    latents, decoded = infer(model, params, video)
+    if len(video) == 1:
+        return Observation(latents, decoded, None, None, None)
+    rest = jax.device_get(_continue(model, params, latents, num_steps))
+    return analysis.align(Observation(latents, decoded, *rest), len(video), background)
+
+
+def infer(
+    model: oddn_jax.VideoModel, params: Any, video: np.ndarray
+) -> tuple[np.ndarray, oddn_jax.Decoded]:
+    """Latents f32[t k l] and pictures of the slots of a video u8[t h w 3], as ODDN infers them, in its order."""
     parts = []
     for start in range(0, len(video), CHUNK):
         part = video[start : start + CHUNK]
         # Filled up, so that one compilation serves videos of any length.
         filled = np.resize(part, (CHUNK, *part.shape[1:])) / np.float32(255)
         parts.append(jax.device_get(_infer(model, params, filled)))
-    latents, decoded = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(video)], *parts)
-    if len(video) == 1:
-        return Observation(latents, decoded, None, None, None)
-    rest = jax.device_get(_continue(model, params, latents, num_steps))
-    return analysis.align(Observation(latents, decoded, *rest), len(video), background)
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(video)], *parts)
 
 
 @compiled.jit(static_argnums=0)

@@ -102,6 +102,21 @@ def open_trained(run: str | None = None, export: str | None = None, step: int | 
     return _of_run(run or DEFAULT_RUN, step)
 
 
+def open_named(name: str) -> Trained:
+    """Opens a run folder, an exported file or a bundled model; raises as `open_trained`."""
+    return open_trained(run=name) if os.path.isdir(name) else open_trained(export=name)
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--model`, for `open_named`, and `--import` to a program's options."""
+    parser.add_argument(
+        "--model",
+        default=BUNDLED,
+        help="a run folder, an exported file, or the name of a bundled model (default: %(default)s, bundled)",
+    )
+    add_import_argument(parser)
+
+
 def _of_run(run: str, step: int | None) -> Trained:
     config = run_folder.load_config(run)
     params = checkpoints.load_params(run, step)
