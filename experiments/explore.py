@@ -26,7 +26,9 @@ LARGEST_PORT = 65535
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
     parser.add_argument("--input", type=pathlib.Path, help="a video file, an image, or a folder of images")
-    parser.add_argument("--stride", type=int, help="take every n-th frame (default: as in training, of images 1)")
+    parser.add_argument(
+        "--stride", type=int, help="take every n-th frame (default: as in training, of images 1)"
+    )
     parser.add_argument("--port", type=int, default=0, help="of the page's address (default: a free one)")
     parser.add_argument("--no_browser", action="store_true", help="open no browser, only say the address")
 

@@ -85,7 +85,11 @@ def read_input(trained: Trained, options: argparse.Namespace) -> Footage:
 
     stride = options.stride or trained_stride
     video = simulate_video(
-        familiar_scenes(trained.data), video_seed(0, SIMULATED_INDEX), height=height, width=width, stride=stride
+        familiar_scenes(trained.data),
+        video_seed(0, SIMULATED_INDEX),
+        height=height,
+        width=width,
+        stride=stride,
     ).video[options.start :][: options.num_frames]
     if not len(video):
         raise ValueError(f"--start={options.start} is behind the end of the simulated scene")

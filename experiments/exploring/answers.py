@@ -1,11 +1,13 @@
 """What the page asks and what it gets: each public method answers one path below /api/."""
 
+import functools
 import pathlib
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 import oddn_jax
@@ -24,6 +26,7 @@ from experiments.exploring.counterfactual import NoCounterpart, Reality, happens
 from experiments.exploring.imagination import Imagined, imagine
 from experiments.exploring.sessions import Session, Sessions
 from experiments.exploring.wire import pack, to_pixels
+from experiments.pictures import analysis
 from experiments.pictures.analysis import centroids, has_background
 from experiments.pictures.drawing import slot_color
 from experiments.runs.datasets import familiar_scenes
@@ -49,11 +52,21 @@ class Explorer:
         """Height and width of what the model sees."""
         return self.trained.model.config.image_height, self.trained.model.config.image_width
 
+    @functools.cached_property
+    def predicts(self) -> bool:
+        """Whether the model predicts frames at all."""
+        if self.thinker.has_dynamics:
+            return True
+        clip = np.zeros((1, 2, *self.size, 3), np.float32)
+        look = functools.partial(analysis.observe, self.trained.model, num_predicted=1)
+        return jax.eval_shape(look, self.trained.params, clip).future is not None
+
     def warm(self) -> None:
         """Compiles what gestures need, for as many slots as most changes leave, until then unasked."""
         if not self.thinker.has_dynamics:
             return
         config = self.trained.model.config
+        self.thinker.infer(np.zeros((1, *self.size, 3), np.uint8))
         for count in dict.fromkeys((config.num_slots, config.num_slots - 1, config.num_slots + 1)):
             if count < 1:
                 continue
@@ -157,7 +170,9 @@ class Explorer:
         sizes = [getattr(config, name, 0) for name in ("num_slots", "latent_size", "dynamics_size")]
         change = parse_change(record.get("change"), Room(len(session.clip.video), *sizes))
         if not self.thinker.has_dynamics and (change.edits or not change.relation):
-            raise ValueError(f"{type(self.trained.model).__name__} distils no dynamics: nothing can be changed")
+            raise ValueError(
+                f"{type(self.trained.model).__name__} distils no dynamics: nothing can be changed"
+            )
         return session, change
 
     def _imagine(self, session: Session, change: Change) -> tuple[Imagined | None, oddn_jax.Decoded]:
@@ -194,6 +209,7 @@ class Explorer:
             "scene": None if clip.origin is None else clip.origin.index,
             "simulated": clip.origin is not None,
             "has_dynamics": self.thinker.has_dynamics,
+            "predicts": self.predicts,
             "has_relation": bool(getattr(model.config, "use_relation", False)),
             "background": has_background(model),
             "colors": [slot_color(slot) for slot in range(slots + changes.MOST_DOUBLES)],

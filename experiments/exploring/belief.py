@@ -1,4 +1,4 @@
-"""What a model believes of a clip and of what comes next, computed in few shapes, so that a gesture compiles nothing."""
+"""What a model believes of a clip and of what comes next, in few shapes, so that a gesture compiles nothing."""
 
 import collections
 import dataclasses
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 import oddn_jax
+from experiments.evaluation.probe import MATCH_THRESHOLD
 from experiments.exploring.clips import Clip
 from experiments.machine import compiled
 from experiments.pictures import analysis, forecast
@@ -25,7 +26,9 @@ class Belief(NamedTuple):
     """What the model makes of a clip; slots in one order throughout. None for what it does not have."""
 
     seen: Observation  # of all frames; without a future
-    expected: np.ndarray | None  # f32[t-1 k 2] pixels: where each slot's dynamics take its centre, frames 2..t
+    expected: (
+        np.ndarray | None
+    )  # f32[t-1 k 2] pixels: where each slot's dynamics take its centre, frames 2..t
     spread: np.ndarray | None  # f32[d] of the clip's dynamics
     objects: tuple[Mapping[int, int], ...] | None  # of each frame: from slot to the object_id that it shows
 
@@ -51,8 +54,7 @@ class Thinker:
             seen = jax.tree.map(lambda x: x[0], seen._replace(future=None))
             seen = analysis.align(seen, len(video), background)
             return Belief(seen, None, None, _objects(seen, clip))
-        with self._lock("infer"):
-            latents, decoded = forecast.infer(self.model, self.params, video)
+        latents, decoded = self.infer(video)
         rows = -len(latents) % CHUNK  # filled up, so that clips of many lengths are compiled once
         filled = np.pad(latents, ((0, rows), (0, 0), (0, 0)), mode="edge")
         distillation, interaction = self._call(_relate, filled)
@@ -64,6 +66,11 @@ class Thinker:
         following = self.decode(self.predict(dynamics, latents[1:]))
         expected = centroids(following.slot_masks) - centroids(seen.decoded.slot_masks[1:])
         return Belief(seen, expected.astype(np.float32), dynamics.std((0, 1)), _objects(seen, clip))
+
+    def infer(self, video: np.ndarray) -> tuple[np.ndarray, oddn_jax.Decoded]:
+        """Latents f32[t k l] and pictures of a video u8[t h w 3], the slots of each frame in its own order."""
+        with self._lock("infer"):
+            return forecast.infer(self.model, self.params, video)
 
     def foresee(self, video: np.ndarray, num_steps: int) -> Observation:
         """Of a model without dynamics: what it sees in frames u8[t h w 3], and the frames after them."""
@@ -208,12 +215,23 @@ def without_relation(model: oddn_jax.VideoModel) -> oddn_jax.VideoModel:
 
 
 def _objects(seen: Observation, clip: Clip) -> tuple[Mapping[int, int], ...] | None:
-    """Which object each slot shows, frame by frame, where the clip has the truth."""
+    """Which object each slot shows, frame by frame, where the clip has the truth and the model has slots."""
     if clip.segmentation is None or seen.decoded.slot_masks is None:
         return None
-    found = []
-    for masks, truth in zip(seen.decoded.slot_masks, clip.segmentation):
-        ids = [int(label) - 1 for label in np.unique(truth) if label]
-        slots = {i: analysis.slots_of_objects(masks, truth, (i,)) for i in ids}
-        found.append({slots[i][0]: i for i in ids if slots[i] is not None})
-    return tuple(found)
+    masks = seen.decoded.slot_masks[..., 0]
+    return tuple(objects_of_slots(found, truth) for found, truth in zip(masks.argmax(1), clip.segmentation))
+
+
+def objects_of_slots(segmentation: np.ndarray, truth: np.ndarray) -> dict[int, int]:
+    """From slot to the object_id that it shows: their regions i64[h w] and u8[h w] (0: none) share more than half.
+
+    Half of their union, where objects are: of the floor a slot may have as much as it likes, and no slot shows two.
+    """
+    foreground, found = truth > 0, {}
+    for label in np.unique(truth[foreground]):
+        region = truth == label
+        for slot in np.unique(segmentation[region]):
+            claimed = (segmentation == slot) & foreground
+            if (region & claimed).sum() > MATCH_THRESHOLD * (region | claimed).sum():
+                found[int(slot)] = int(label) - 1
+    return found

@@ -120,8 +120,13 @@ def parse_change(record: Any, room: Room) -> Change:
     if len(removed) == numbered:
         raise ValueError("one slot must stay")
     for edit in parsed:
-        if not isinstance(edit, (Remove, Double)) and {edit.slot, getattr(edit, "other", edit.slot)} & removed:
-            raise ValueError(f"{type(edit).__name__.lower()}: a slot that is removed cannot be changed otherwise")
+        if (
+            not isinstance(edit, (Remove, Double))
+            and {edit.slot, getattr(edit, "other", edit.slot)} & removed
+        ):
+            raise ValueError(
+                f"{type(edit).__name__.lower()}: a slot that is removed cannot be changed otherwise"
+            )
     return Change(frame, record["num_steps"], record["relation"], tuple(parsed))
 
 

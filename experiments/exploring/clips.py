@@ -51,7 +51,9 @@ def simulated_clip(scenes: SceneConfig, index: int, height: int, width: int, str
     scene, trajectory = generate_scene(scenes, video_seed(0, SIMULATED_INDEX + index))
     frames = stored_frames(scenes.num_frames, stride, None)[:MOST_FRAMES]
     shown = film(scene, trajectory, frames, height=height, width=width, supersampling=SUPERSAMPLING)
-    account = f"simulated scene {index}: {len(frames)} frames of {width}x{height}, {len(scene.objects)} objects"
+    account = (
+        f"simulated scene {index}: {len(frames)} frames of {width}x{height}, {len(scene.objects)} objects"
+    )
     return Clip(shown.video, shown.segmentation, Origin(scene, trajectory, index), stride, account)
 
 
@@ -101,7 +103,9 @@ def uploaded_clip(content: bytes, height: int, width: int, stride: int) -> Clip:
 def _check_image(content: bytes) -> bool:
     """Whether it is an image of a size that is read."""
     try:
-        with Image.open(io.BytesIO(content), formats=[name for name in IMAGES if name in Image.OPEN]) as image:
+        with Image.open(
+            io.BytesIO(content), formats=[name for name in IMAGES if name in Image.OPEN]
+        ) as image:
             _check_size(*image.size)
             return True
     except Image.DecompressionBombError:

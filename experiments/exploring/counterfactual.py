@@ -1,4 +1,4 @@
-"""What would really have happened: the simulator runs again, with the change that the page made to the model's slots."""
+"""What would really have happened: the simulator runs again, with the change that was made to the slots."""
 
 import math
 from collections.abc import Mapping
@@ -39,7 +39,9 @@ def happens(clip: Clip, objects: Mapping[int, int], num_slots: int, change: Chan
             changed is not in the world but in the model.
     """
     if clip.origin is None:
-        raise NoCounterpart("nobody knows: the clip is a recording, and only a simulated scene can be run again")
+        raise NoCounterpart(
+            "nobody knows: the clip is a recording, and only a simulated scene can be run again"
+        )
     _check_kinds(change)
     now = change.frame * clip.stride
     scene, objects = _with_copies(clip, dict(objects), num_slots, change, now)
@@ -76,7 +78,9 @@ def happens(clip: Clip, objects: Mapping[int, int], num_slots: int, change: Chan
 def _check_kinds(change: Change) -> None:
     for edit in change.edits:
         if isinstance(edit, changes.Slide):
-            raise NoCounterpart("a latent was slid: that is a change of what the model thinks, not of the world")
+            raise NoCounterpart(
+                "a latent was slid: that is a change of what the model thinks, not of the world"
+            )
         if isinstance(edit, changes.Turn):
             raise NoCounterpart(
                 "one of the model's own numbers for a motion was set: what that is in the world, the push says"
@@ -85,7 +89,9 @@ def _check_kinds(change: Change) -> None:
 
 def _object(objects: Mapping[int, int], slot: int) -> int:
     if slot not in objects:
-        raise NoCounterpart(f"slot {slot + 1} shows no object there: the world has nothing to change in its place")
+        raise NoCounterpart(
+            f"slot {slot + 1} shows no object there: the world has nothing to change in its place"
+        )
     return objects[slot]
 
 
@@ -139,7 +145,10 @@ def _velocity(clip: Clip, place: np.ndarray, pixels: tuple[float, float]) -> np.
 
 def _check_room(scene: Scene, trajectory: Trajectory, now: int, change: Change) -> None:
     """Refuses what was put into something else: the simulator would blow the two apart."""
-    if not any(isinstance(edit, changes.Move | changes.Double) for edit in change.edits) or not change.relation:
+    if (
+        not any(isinstance(edit, changes.Move | changes.Double) for edit in change.edits)
+        or not change.relation
+    ):
         return
     there = np.flatnonzero(trajectory.launched[now])
     for first in there:

@@ -12,7 +12,9 @@ from experiments.pictures.analysis import centroids
 
 ROUNDS = 2  # of moving a slot: each finds the way, and how far along it
 NUDGE = 0.05  # of a latent, to see where it moves the slot
-SOFTEST = 0.05  # pixels per unit: a direction in which a slot moves less than that for its numbers is left alone
+SOFTEST = (
+    0.05  # pixels per unit: a direction in which a slot moves less than that for its numbers is left alone
+)
 STRENGTH = 4.0  # units; no dynamics is pushed by more, no latent moved by more at once
 
 

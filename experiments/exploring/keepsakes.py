@@ -1,4 +1,4 @@
-"""What a person takes away from the page: a picture, an animation, arrays, and the Python lines that make them again."""
+"""What a person takes away from the page: a picture, an animation, arrays, and Python lines that make them again."""
 
 import io
 import json
@@ -22,7 +22,7 @@ MILLISECONDS = 160  # CLEVRER's every fourth frame, of 25 a second
 
 
 def picture(clip: Clip, future: oddn_jax.Decoded, frame: int, reality: Reality | None) -> bytes:
-    """A PNG of the changed frame and those after it, evenly chosen: clip, model, segmentation, slots, what would happen."""
+    """A PNG of the changed frame and some after it: clip, model, what really happens, segmentation, slots."""
     count = len(future.reconstruction)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_COLUMNS)).round().astype(int))
     rows = [Row("clip", [_of_clip(clip, frame + step) for step in chosen])]
@@ -46,7 +46,9 @@ def animation(clip: Clip, future: oddn_jax.Decoded, frame: int, reality: Reality
             panels["segmentation"] = color_segmentation(future.slot_masks[step : step + 1])[0]
         if reality is not None:
             panels["really"] = reality.video[step] / np.float32(255)
-        title = f"t = {frame + 1}, as it was changed" if step == 0 else f"predicted, {step} after t = {frame + 1}"
+        title = (
+            f"t = {frame + 1}, as it was changed" if step == 0 else f"predicted, {step} after t = {frame + 1}"
+        )
         frames.append(draw_panels(panels, title))
     rest = dict(save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0)
     return _saved(frames[0], "GIF", **rest)
@@ -96,7 +98,7 @@ def lines(model_name: str, num_slots: int, change: Change, imagined: Imagined, l
     copies = [edit.slot for edit in change.edits if isinstance(edit, changes.Double)]
     source = [*range(num_slots), *copies]
     text = [
-        '"""Made by experiments.explore: the same prediction again. It reads explored.npz, taken from the same page."""',
+        '"""Made by experiments.explore: the same prediction again, from explored.npz of the same page."""',
         "",
         "import dataclasses",
         "from functools import partial",
@@ -125,7 +127,9 @@ def lines(model_name: str, num_slots: int, change: Change, imagined: Imagined, l
         'distil = jax.jit(partial(apply, method="distill"), compiler_options=options)',
         "dynamics = np.array(distil(latents).dynamics[0])",
     ]
-    if any(isinstance(edit, changes.Push | changes.Turn | changes.Follow | changes.Swap) for edit in change.edits):
+    if any(
+        isinstance(edit, changes.Push | changes.Turn | changes.Follow | changes.Swap) for edit in change.edits
+    ):
         for row, slot in enumerate(start.slots):
             text.append(f"dynamics[{row}] = {_literal(start.dynamics[row])}  # slot {slot + 1}")
     text += [

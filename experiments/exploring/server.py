@@ -22,13 +22,14 @@ LOOPBACK = "127.0.0.1"
 MOST_ASKED = 2**16  # bytes of a request that is no upload
 MOST_CONNECTIONS = 64
 PATIENCE = 30.0  # seconds that a connection may be silent
+SCRIPT = "text/javascript; charset=utf-8"
 ASSETS = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/panel.js": ("panel.js", "text/javascript; charset=utf-8"),
-    "/drawing.js": ("drawing.js", "text/javascript; charset=utf-8"),
-    "/asking.js": ("asking.js", "text/javascript; charset=utf-8"),
+    **{
+        f"/{name}.js": (f"{name}.js", SCRIPT)
+        for name in ("page", "showing", "gestures", "panel", "drawing", "asking")
+    },
 }
 JSON = "application/json"
 UPLOAD = "application/octet-stream"
@@ -166,7 +167,10 @@ class Handler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         if origin is not None and origin not in {f"http://{name}" for name in self.server.names}:
             raise Refused(HTTPStatus.FORBIDDEN, "pages of other sites are not answered")
-        if self.path.startswith("/api/") and self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        if (
+            self.path.startswith("/api/")
+            and self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
+        ):
             raise Refused(HTTPStatus.FORBIDDEN, "pages of other sites are not answered")
 
     def _answer(self, find: Callable[[], Answer]) -> None:

@@ -10,7 +10,9 @@ from experiments.exploring.belief import Belief
 from experiments.exploring.clips import Clip
 
 MOST_SESSIONS = 8  # pages at once; one more, and the one that was silent longest is freed
-SILENCE = 300.0  # seconds without a sign of life, of which a page gives one every 20, in the background every 60
+SILENCE = (
+    300.0  # seconds without a sign of life, of which a page gives one every 20, in the background every 60
+)
 
 
 class Gone(ValueError):
@@ -72,7 +74,9 @@ class Sessions:
         with self._guard:
             self._free_silent()
             if not isinstance(key, str) or key not in self._held:
-                raise Gone("the state of this page was freed, because it was silent or others came: reload it")
+                raise Gone(
+                    "the state of this page was freed, because it was silent or others came: reload it"
+                )
             session = self._held[key]
             session.heard = time.monotonic()
             return session

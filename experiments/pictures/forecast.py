@@ -57,9 +57,7 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
     return analysis.align(Observation(latents, decoded, *rest), len(video), background)
 
 
-def infer(
-    model: oddn_jax.VideoModel, params: Any, video: np.ndarray
-) -> tuple[np.ndarray, oddn_jax.Decoded]:
+def infer(model: oddn_jax.VideoModel, params: Any, video: np.ndarray) -> tuple[np.ndarray, oddn_jax.Decoded]:
     """Latents f32[t k l] and pictures of the slots of a video u8[t h w 3], as ODDN infers them, in its order."""
     parts = []
     for start in range(0, len(video), CHUNK):

@@ -9,7 +9,6 @@ from data_pipelines.simulator import CLEVRER, QUICKSTART, SceneConfig
 from experiments.config import DataConfig, TrainConfig, longest_clip
 from oddn_jax import ODDNConfig
 
-
 SIMULATED_INDEX = 900_000  # of a scene that no data set has by default
 
 
