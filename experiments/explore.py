@@ -9,10 +9,13 @@ it.
 """
 
 import argparse
+import os
 import pathlib
+import sys
 import threading
 import webbrowser
 
+from data_pipelines.command_line import INTERRUPTED
 from data_pipelines.video import is_video_file
 from experiments import command_line
 from experiments.exploring.answers import Explorer
@@ -51,7 +54,13 @@ def main(options: argparse.Namespace) -> None:
         print(f"explore: {server.address} (Ctrl-C ends it)", flush=True)
         if not options.no_browser:
             threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
-        server.serve_forever()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            # At once, whatever other threads compute: the interpreter could not end around a compiler. There is
+            # nothing to save.
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)
 
 
 def _prepare(server: Server) -> None:

@@ -26,7 +26,6 @@ from experiments.exploring.counterfactual import NoCounterpart, Reality, happens
 from experiments.exploring.imagination import Imagined, imagine
 from experiments.exploring.sessions import Session, Sessions
 from experiments.exploring.wire import pack, to_pixels
-from experiments.pictures import analysis
 from experiments.pictures.analysis import centroids, has_background
 from experiments.pictures.drawing import slot_color
 from experiments.runs.datasets import familiar_scenes
@@ -57,9 +56,9 @@ class Explorer:
         """Whether the model predicts frames at all."""
         if self.thinker.has_dynamics:
             return True
-        clip = np.zeros((1, 2, *self.size, 3), np.float32)
-        look = functools.partial(analysis.observe, self.trained.model, num_predicted=1)
-        return jax.eval_shape(look, self.trained.params, clip).future is not None
+        clip, keys = np.zeros((1, 2, *self.size, 3), np.float32), jax.random.split(jax.random.key(0), 1)
+        look = functools.partial(self.trained.model.look, num_predicted=1)
+        return jax.eval_shape(look, self.trained.params, clip, keys).predicted is not None
 
     def warm(self) -> None:
         """Compiles what gestures need, for as many slots as most changes leave, until then unasked."""

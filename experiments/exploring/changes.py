@@ -117,7 +117,7 @@ def parse_change(record: Any, room: Room) -> Change:
     if numbered > room.num_slots + MOST_DOUBLES:
         raise ValueError(f"at most {MOST_DOUBLES} copies can be made")
     removed = {edit.slot for edit in parsed if isinstance(edit, Remove)}
-    if len(removed) == numbered:
+    if removed and len(removed) == numbered:
         raise ValueError("one slot must stay")
     for edit in parsed:
         if (

@@ -100,7 +100,7 @@ def lines(model_name: str, num_slots: int, change: Change, imagined: Imagined, l
     text = [
         '"""Made by experiments.explore: the same prediction again, from explored.npz of the same page."""',
         "",
-        "import dataclasses",
+        *(["import dataclasses"] if len(start.slots) != num_slots or not change.relation else []),
         "from functools import partial",
         "",
         "import jax",
@@ -119,8 +119,10 @@ def lines(model_name: str, num_slots: int, change: Change, imagined: Imagined, l
     for row, slot in enumerate(start.slots):
         if not np.array_equal(plain[:, row], start.latents[:, row]):
             text.append(f"latents[:, {row}] = {_literal(start.latents[:, row])}  # slot {slot + 1}, changed")
-    if not change.relation:
-        text.append("model = type(model)(dataclasses.replace(model.config, use_relation=False))")
+    options = [] if len(kept) == num_slots else [f"num_slots={len(kept)}"]  # of which no parameter tells
+    options += [] if change.relation else ["use_relation=False"]
+    if options:
+        text.append(f"model = type(model)(dataclasses.replace(model.config, {', '.join(options)}))")
     text += [
         "apply = partial(model.apply, model.to_variables(params))",
         "options = oddn_jax.compiler_options()",

@@ -99,3 +99,11 @@ def test_inside_camera_view_follows_the_picture():
     assert (wide.inside_camera_view | ~square.inside_camera_view).all()
     assert wide.inside_camera_view.sum() > square.inside_camera_view.sum()
     assert [c.frame_id for c in wide.collisions] == [c.frame_id for c in square.collisions]
+
+
+def test_points_on_a_level_are_those_that_pixels_show():
+    points = np.array([[0.3, -0.4, 0.2], [-0.9, 0.8, 0.2], [1.1, 0.0, 0.2]])
+    pixels, _ = CAMERA.project(points, 64, 96)
+    np.testing.assert_allclose(CAMERA.on_level(pixels, 64, 96, 0.2), points, atol=1e-12)
+    with pytest.raises(ValueError, match="at the horizon or above it"):
+        CAMERA.on_level(np.array([48.0, -200.0]), 64, 96, 0.2)

@@ -8,7 +8,7 @@ import pytest
 from data_pipelines.simulator import CLEVRER, QUICKSTART, SceneObject, generate_scene
 from data_pipelines.simulator.camera import look_at
 from data_pipelines.simulator.config import FRAMES_PER_SECOND, HALF_SIZE, SHAPES
-from data_pipelines.simulator.physics import rotation_matrices, simulate
+from data_pipelines.simulator.physics import Simulation, rotation_matrices, simulate
 from data_pipelines.simulator.scenes import ROLLING_DECELERATION, Scene, clevrer_physics
 
 CAMERA = look_at((0, 0, 0.1), distance=4.7, elevation=27, field_of_view=49.1, shift=np.zeros(3))
@@ -117,3 +117,61 @@ def test_rotation_matrices():
 
     expected = Rotation.from_quat(quaternions, scalar_first=True).as_matrix()
     assert np.allclose(rotation_matrices(quaternions), expected)
+
+
+def run_changed(scene, frame, num_frames, change):
+    """The trajectory of a scene that `change(simulation)` changes at a frame."""
+    simulation = Simulation(scene)
+    simulation.run(frame + 1)
+    change(simulation)
+    return simulation.run(num_frames)
+
+
+def assert_same_bits(first, second, objects=slice(None), frames=slice(None)):
+    for name in ("location", "orientation", "velocity", "angular_velocity"):
+        ours, theirs = getattr(first, name), getattr(second, name)
+        np.testing.assert_array_equal(ours[frames, objects], theirs[frames, objects], name)
+
+
+def test_a_simulation_that_goes_on_unchanged_is_the_same():
+    scene, trajectory = generate_scene(QUICKSTART, 3)
+    again = run_changed(scene, 10, len(trajectory.location), lambda simulation: None)
+    assert_same_bits(again, trajectory)
+    assert again.collisions == trajectory.collisions
+
+
+def test_an_object_removed_before_it_meets_another_was_never_there_for_it():
+    scene = scene_of(thing(0, "cube", y=-0.8, speed=1.5), thing(1, "sphere", y=0.0))
+    changed = run_changed(scene, 2, 40, lambda simulation: simulation.remove(0))
+    assert_same_bits(changed, simulate(scene, 40, drop=0), objects=1)
+    assert_same_bits(changed, simulate(scene, 40), frames=slice(2))
+    assert changed.launched[:2, 0].all() and not changed.launched[2:, 0].any()
+    assert changed.launched[:, 1].all() and not changed.collisions
+
+
+def test_objects_that_are_let_pass_move_as_if_alone():
+    scene = scene_of(thing(0, "cube", y=-0.8, speed=1.5), thing(1, "sphere", y=0.0, launch_frame=5))
+    changed = run_changed(scene, 1, 40, lambda simulation: simulation.let_pass())
+    assert simulate(scene, 40).collisions and not changed.collisions
+    assert_same_bits(changed, simulate(scene, 40, drop=1), objects=0)
+    assert_same_bits(changed, simulate(scene, 40, drop=0), objects=1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_push_at_the_start_is_another_start(shape):
+    """A sphere's rolling included: the scene that starts with the sum of both velocities."""
+    slow = scene_of(thing(0, shape, y=-0.8, speed=0.5, yaw=0.4))
+    fast = scene_of(thing(0, shape, y=-0.8, speed=1.5, yaw=0.4))
+    changed = run_changed(slow, 0, 20, lambda simulation: simulation.push(0, np.array([0.0, 1.0])))
+    for name in ("location", "velocity", "angular_velocity"):
+        np.testing.assert_allclose(getattr(changed, name), getattr(simulate(fast, 20), name), atol=1e-6)
+
+
+def test_a_shifted_object_goes_on_beside():
+    scene = scene_of(thing(0, "cube", y=-0.8, speed=1.0))
+    changed = run_changed(scene, 4, 20, lambda simulation: simulation.shift(0, np.array([0.3, -0.1])))
+    plain = simulate(scene, 20)
+    assert_same_bits(changed, plain, frames=slice(4))
+    np.testing.assert_allclose(
+        changed.location[4:, 0, :2] - plain.location[4:, 0, :2], [[0.3, -0.1]] * 16, atol=1e-3
+    )

@@ -296,3 +296,27 @@ def test_parameter_gradient_is_a_finite_difference(tiny_config, video, initial_v
         step = 1e-6
         difference = (loss(step) - loss(-step)) / (2 * step)
         np.testing.assert_allclose(jax.jit(jax.grad(loss))(0.0), difference, rtol=1e-6)
+
+
+def test_a_rollout_from_other_dynamics(tiny, latents):
+    """Those that are distilled change nothing; others hold for the first step, method by method."""
+    model, variables = tiny
+    apply = partial(model.apply, variables)
+    plain = apply(latents, num_steps=3, method="rollout")
+    dynamics = apply(latents[:, -2:], method="distill").dynamics[:, 0]
+    same = apply(latents, num_steps=3, dynamics=dynamics, method="rollout")
+    chex.assert_trees_all_close(same, plain, atol=1e-6)
+    other = dynamics.at[:, 1].add(0.7)
+    changed = apply(latents, num_steps=3, dynamics=other, method="rollout")
+    updated = apply(other, latents[:, -1], method="interact").updated_dynamics
+    first = apply(updated, latents[:, -1], method="predict_latents")
+    np.testing.assert_allclose(changed.latents[:, 0], first, atol=1e-6)
+    np.testing.assert_allclose(changed.dynamics[:, 0], other, atol=1e-6)
+    rest = apply(jnp.stack([latents[:, -1], first], 1), num_steps=2, method="rollout")
+    np.testing.assert_allclose(changed.latents[:, 1:], rest.latents, atol=1e-6)
+
+
+def test_dynamics_that_do_not_fit_are_refused(tiny, latents, as_installed):
+    model, variables = tiny
+    with pytest.raises(ValueError, match="dynamics is"):
+        model.apply(variables, latents, num_steps=1, dynamics=jnp.zeros((2, 1, 4)), method="rollout")
