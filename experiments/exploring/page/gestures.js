@@ -114,8 +114,8 @@ function tick(now) {
 for (const id of ["show-arrows", "show-paths", "show-pairs", "show-matches"]) $(id).addEventListener("change", show);
 $("smooth").addEventListener("change", () => document.body.classList.toggle("crisp", !$("smooth").checked));
 $("play").addEventListener("click", () => setPlaying(!state.playing));
-$("at").addEventListener("input", () => { setPlaying(false); state.at = Number($("at").value); show(); });
-$("from").addEventListener("input", () => { state.at = Number($("from").value) - 1; put({ frame: state.at }, { remember: false }); });
+$("at").addEventListener("input", () => { state.at = Number($("at").value); setPlaying(false); show(); });
+$("from").addEventListener("input", () => { state.at = Number($("from").value) - 1; setPlaying(false); put({ frame: state.at }, { remember: false }); });
 $("stage").addEventListener("pointerdown", press);
 $("stage").addEventListener("pointermove", pull);
 $("stage").addEventListener("pointerup", drop);
