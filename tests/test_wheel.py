@@ -37,8 +37,8 @@ def built(tmp_path_factory):
 
 
 def wanted():
-    """All that is needed to run: the code, the bundled model, and what TensorFlow Datasets shows of a data set."""
-    kinds = ("*.py", "builders/*/README.md", "builders/*/CITATIONS.bib", "bundled/*", "py.typed")
+    """All that is needed to run: code, bundled model, page, and what TensorFlow Datasets shows of a data set."""
+    kinds = ("*.py", "builders/*/README.md", "builders/*/CITATIONS.bib", "bundled/*", "py.typed", "page/*")
     return {
         str(path.relative_to(ROOT))
         for package in PACKAGES

@@ -55,15 +55,20 @@ def _opened(path: Path) -> Iterator[Any]:
     import av  # 0.1 s, and images do not need it
 
     try:
-        # A title may be in any encoding; PyAV 19 takes that for granted and has no such argument.
-        tolerant = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
         # Names are no addresses, and a playlist of this machine opens nothing of others.
-        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **tolerant) as container:
+        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **tolerance()) as container:
             yield container
     except av.error.FFmpegError as error:
         raise ValueError(
             f"{path}: cannot be decoded ({error.strerror}), no video, damaged or cut off?"
         ) from None
+
+
+def tolerance() -> dict[str, str]:
+    """Arguments of `av.open`: a title may be in any encoding, which PyAV 19 takes for granted and is not told."""
+    import av
+
+    return {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 def _choose_stream(container, path: Path) -> tuple[Any, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from data_pipelines.footage.containers import tolerance
 from data_pipelines.footage.images import ERRORS
 from data_pipelines.simulator import SceneConfig, Trajectory, generate_scene, video_seed
 from data_pipelines.simulator.scenes import Scene
@@ -121,10 +122,10 @@ def _check_video(content: bytes) -> None:
 
     try:
         # Nothing but these bytes can be opened from here, whatever they name.
-        with av.open(io.BytesIO(content), options={"protocol_whitelist": "none"}) as container:
+        with av.open(io.BytesIO(content), options={"protocol_whitelist": "none"}, **tolerance()) as container:
             kinds = set(container.format.name.split(","))
             sizes = [(stream.width, stream.height) for stream in container.streams.video]
-    except (av.error.FFmpegError, UnicodeDecodeError):
+    except av.error.FFmpegError:
         raise ValueError("the upload is no video and no image that can be read") from None
     if not kinds & CONTAINERS:
         raise ValueError(f"the upload is of the kind {container.format.name}, which is not read from a page")
