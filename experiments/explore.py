@@ -19,6 +19,7 @@ from data_pipelines.command_line import INTERRUPTED
 from data_pipelines.video import is_video_file
 from experiments import command_line
 from experiments.exploring.answers import Explorer
+from experiments.exploring.clips import recorded_clip
 from experiments.exploring.server import Server
 from experiments.runs.logs import say
 from experiments.runs.trained import add_model_argument, open_named
@@ -48,7 +49,9 @@ def main(options: argparse.Namespace) -> None:
     stride = trained.data.stride if trained.data else 4
     if options.input is not None and not is_video_file(options.input):
         stride = 1
-    explorer = Explorer(trained, options.input, options.stride or stride)
+    explorer = Explorer(trained, options.stride or stride)
+    if options.input is not None:
+        explorer.clip = recorded_clip(options.input, *explorer.size, explorer.stride)
     with Server(explorer, options.port) as server:
         threading.Thread(target=_prepare, args=(server,), daemon=True).start()
         print(f"explore: {server.address} (Ctrl-C ends it)", flush=True)

@@ -1,7 +1,6 @@
 """What the page asks and what it gets: each public method answers one path below /api/."""
 
 import functools
-import pathlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +17,6 @@ from experiments.exploring.clips import (
     MOST_UPLOADED,
     Clip,
     can_upload,
-    recorded_clip,
     simulated_clip,
     uploaded_clip,
 )
@@ -40,8 +38,9 @@ Answer = tuple[str, bytes]  # media type and body
 class Explorer:
     """A model, the pages that explore it, and what they are told."""
 
-    def __init__(self, trained: Trained, source: pathlib.Path | None, stride: int):
-        self.trained, self.source, self.stride = trained, source, stride
+    def __init__(self, trained: Trained, stride: int, clip: Clip | None = None):
+        self.trained, self.stride = trained, stride
+        self.clip = clip  # that pages open with, instead of a simulated scene
         self.thinker = Thinker(trained.model, trained.params)
         self.sessions = Sessions()
         self._opening = threading.Lock()  # looking at a clip takes all cores
@@ -76,10 +75,10 @@ class Explorer:
             self.thinker.predict(dynamics[None], latents[1:])
 
     def open(self, record: Mapping[str, Any]) -> Answer:
-        """A session of its own for a page: of the simulated scene of an index, or of the command line's video."""
+        """A session of its own for a page: of the simulated scene of an index, or of the command line's clip."""
         scene = _field(record, "scene", lambda x: x is None or _is_whole(x, MOST_SCENES - 1))
-        if self.source is not None and scene is None:
-            return self._begin(lambda: recorded_clip(self.source, *self.size, self.stride))
+        if self.clip is not None and scene is None:
+            return self._begin(lambda: self.clip)
         scenes = familiar_scenes(self.trained.data)
         return self._begin(lambda: simulated_clip(scenes, scene or 0, *self.size, self.stride))
 

@@ -1,7 +1,8 @@
 """What would really have happened: the simulator runs again, with the change that was made to the slots."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -66,8 +67,11 @@ def happens(clip: Clip, objects: Mapping[int, int], num_slots: int, change: Chan
                 simulation.push(other, -difference)
     if not change.relation:
         simulation.let_pass()
+    placed = {objects[edit.slot] for edit in change.edits if isinstance(edit, changes.Move)}
+    placed |= set(range(len(clip.origin.scene.objects), len(scene.objects)))
     trajectory = simulation.run(now + change.num_steps * clip.stride + 1)
-    _check_room(scene, trajectory, now, change)
+    if change.relation:
+        _check_room(scene, trajectory, now, placed)
     frames = now + clip.stride * np.arange(change.num_steps + 1)
     height, width = clip.video.shape[1:3]
     return Reality(
@@ -143,18 +147,12 @@ def _velocity(clip: Clip, place: np.ndarray, pixels: tuple[float, float]) -> np.
     return np.linalg.solve(along, np.asarray(pixels) * FRAMES_PER_SECOND / clip.stride)
 
 
-def _check_room(scene: Scene, trajectory: Trajectory, now: int, change: Change) -> None:
-    """Refuses what was put into something else: the simulator would blow the two apart."""
-    if (
-        not any(isinstance(edit, changes.Move | changes.Double) for edit in change.edits)
-        or not change.relation
-    ):
-        return
+def _check_room(scene: Scene, trajectory: Trajectory, now: int, placed: Set[int]) -> None:
+    """Refuses what was placed into something else: the simulator would blow the two apart."""
     there = np.flatnonzero(trajectory.launched[now])
-    for first in there:
-        for second in there[there > first]:
-            apart = np.linalg.norm(trajectory.location[now, first, :2] - trajectory.location[now, second, :2])
-            if apart < 2 * HALF_SIZE:
-                things = scene.objects[first], scene.objects[second]
-                names = " and the ".join(f"{thing.color} {thing.material} {thing.shape}" for thing in things)
-                raise NoCounterpart(f"no room: the {names} would be in one place; drag further")
+    for first, second in itertools.combinations(there, 2):
+        apart = np.linalg.norm(trajectory.location[now, first, :2] - trajectory.location[now, second, :2])
+        if apart < 2 * HALF_SIZE and placed & {first, second}:
+            things = scene.objects[first], scene.objects[second]
+            names = " and the ".join(f"{thing.color} {thing.material} {thing.shape}" for thing in things)
+            raise NoCounterpart(f"no room: the {names} would be in one place; drag further")

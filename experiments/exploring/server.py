@@ -63,6 +63,7 @@ class Server(ThreadingHTTPServer):
         self.explorer = explorer
         self.ready = threading.Event()  # what gestures need is compiled
         self.assets = {path: (kind, _asset(name)) for path, (name, kind) in ASSETS.items()}
+        self.uploads = threading.Semaphore()  # one is in memory at a time
         self._free = threading.Semaphore(MOST_CONNECTIONS)
         super().__init__((LOOPBACK, port), Handler)
         self.names = {f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost")}
@@ -137,7 +138,12 @@ class Handler(BaseHTTPRequestHandler):
         }
         # Neither kind can be sent by a form of another site.
         if self.path == "/api/upload":
-            return explorer.upload(self._body(UPLOAD, MOST_UPLOADED))
+            if not self.server.uploads.acquire(blocking=False):
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "another upload is being read: try again")
+            try:
+                return explorer.upload(self._body(UPLOAD, MOST_UPLOADED))
+            finally:
+                self.server.uploads.release()
         if self.path not in answers:
             raise Refused(HTTPStatus.NOT_FOUND, "there is no such question")
         body = self._body(JSON, MOST_ASKED)

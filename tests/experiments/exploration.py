@@ -27,12 +27,13 @@ def make_trained(system="ODDN", name="tiny"):
 
 
 def make_explorer(system="ODDN", name="tiny"):
-    return Explorer(make_trained(system, name), None, 4)
+    return Explorer(make_trained(system, name), 4)
 
 
 @contextlib.contextmanager
 def serving(explorer):
     with Server(explorer, 0) as server:
+        server.ready.set()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -23,8 +23,8 @@ from experiments.runs.trained import open_named
 from tests.experiments.exploration import serving
 
 SCENE = 2
-WIDTH = 800  # pixels
-COLORS = 64
+WIDTH = 720  # pixels
+COLORS = 96
 PAUSE = 100  # milliseconds between pictures
 
 
@@ -55,11 +55,12 @@ class Film:
     def save(self, path):
         """Writes the animation, whole or not at all."""
         tallest = max(frame.height for frame in self.frames)
-        canvases = []
-        for frame in self.frames:
-            canvas = Image.new("RGB", (WIDTH, tallest), "white")
-            canvas.paste(frame)
-            canvases.append(canvas.quantize(COLORS, dither=Image.Dither.NONE))
+        strip = Image.new("RGB", (WIDTH, tallest * len(self.frames)), "white")
+        for row, frame in enumerate(self.frames):
+            strip.paste(frame, (0, row * tallest))
+        # One palette for all frames, so that nothing flickers.
+        indexed = strip.quantize(COLORS, dither=Image.Dither.NONE)
+        canvases = [indexed.crop((0, top, WIDTH, top + tallest)) for top in range(0, strip.height, tallest)]
         with whole_file(path) as partial:
             rest = dict(save_all=True, append_images=canvases[1:], duration=self.shown, loop=0, optimize=True)
             canvases[0].save(partial, format="GIF", **rest)
@@ -115,11 +116,11 @@ def film(page):
 def main(path):
     """Serves, films, writes and prints."""
     prepare()
-    explorer = Explorer(open_named("quickstart"), None, 4)
+    explorer = Explorer(open_named("quickstart"), 4)
     explorer.warm()
     with serving(explorer) as server, sync_api.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1240, "height": 1000}, reduced_motion="reduce")
+        page = browser.new_page(viewport={"width": 1320, "height": 1000}, reduced_motion="reduce")
         page.goto(server.address)
         while not page.evaluate("!!globalThis.explore?.real"):
             time.sleep(0.1)

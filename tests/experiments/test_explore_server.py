@@ -333,6 +333,20 @@ def test_what_is_no_video_or_names_other_files_is_refused(served, content, told)
 
 
 @needs_memory_files
+def test_one_upload_is_in_memory_at_a_time(served):
+    head = f"POST /api/upload HTTP/1.1\nHost: 127.0.0.1:PORT\nContent-Type: {server.UPLOAD}\nContent-Length: 999\n\n"
+    with socket.create_connection(("127.0.0.1", served.server_port), timeout=PATIENCE) as slow:
+        slow.sendall(head.replace("PORT", str(served.server_port)).replace("\n", "\r\n").encode())
+        deadline = time.monotonic() + PATIENCE
+        while served.uploads._value and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert upload(served, animation()) == (503, "another upload is being read: try again")
+    while not served.uploads._value and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert upload(served, b"nothing")[0] == 400
+
+
+@needs_memory_files
 def test_frames_and_pixels_of_uploads_are_limited(served, monkeypatch):
     facts, arrays = upload(served, animation(clips.MOST_FRAMES + 6, size=(16, 16)))
     assert len(arrays["video"]) == clips.MOST_FRAMES

@@ -61,8 +61,16 @@ async function begin(question, change) {
     tell("");
     buildPage();
     changed();
+    untilReady();
   } catch (wrong) { tell(wrong.message, true); }
   document.body.removeAttribute("aria-busy");
+}
+
+// Says so as long as the program still compiles what gestures need.
+async function untilReady() {
+  const { ready } = await fetch("/api/status").then((answer) => answer.json()).catch(() => ({ ready: true }));
+  $("ready").hidden = ready;
+  if (!ready) setTimeout(untilReady, 1000);
 }
 
 function leave(session) { navigator.sendBeacon("/api/close", new Blob([JSON.stringify({ session })], { type: "application/json" })); }
