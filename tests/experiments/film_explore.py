@@ -23,8 +23,8 @@ from experiments.runs.trained import open_named
 from tests.experiments.exploration import serving
 
 SCENE = 2
-WIDTH = 720  # pixels
-COLORS = 96
+WIDTH = 640  # pixels
+COLORS = 64
 PAUSE = 100  # milliseconds between pictures
 
 
@@ -95,7 +95,7 @@ def film(page):
     result.shoot(900)
     page.mouse.move(x, y)
     page.mouse.down()
-    for step in range(1, 9):
+    for step in range(2, 9, 2):
         page.mouse.move(x + away * step * box["width"] / 32, y + step * box["height"] / 90)
         time.sleep(0.3)
         result.shoot()
