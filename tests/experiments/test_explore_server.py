@@ -104,21 +104,26 @@ def test_taking_away(served, session, kind, start):
         )
 
 
-def test_models_of_other_kinds_show_what_they_have():
+@pytest.mark.slow
+def test_a_model_without_dynamics_predicts_and_is_not_changed():
     with serving(make_explorer("PROVIDE")) as other:
         facts, arrays = ask(other, "open", {"scene": None})
         assert not facts["has_dynamics"] and facts["predicts"] and "dynamics" not in arrays
         found, future = imagined(other, facts["session"])
         assert future["reconstruction"].shape == (16, 16, 16, 3) and future["masks"].shape == (16, 3, 16, 16)
         assert found["slots"] == [0, 1, 2]
-        assert imagined(other, facts["session"], REMOVE, 2) == (
-            400,
-            "PROVIDE distils no dynamics: nothing can be changed",
-        )
+        refused = imagined(other, facts["session"], REMOVE, 2)
+        assert refused == (400, "PROVIDE distils no dynamics: nothing can be changed")
+
+
+def test_a_model_without_predictions_shows_its_slots():
     with serving(make_explorer("MONet")) as other:
         facts, arrays = ask(other, "open", {"scene": None})
         assert not facts["predicts"] and arrays["masks"].shape == (10, 3, 16, 16)
         assert imagined(other, facts["session"]) == (400, "MONet predicts no frames")
+
+
+def test_a_model_without_slots_shows_its_pictures():
     with serving(make_explorer("SRVP")) as other:
         facts, arrays = ask(other, "open", {"scene": None})
         assert facts["predicts"] and "masks" not in arrays and facts["background"] is False
@@ -348,8 +353,9 @@ def test_one_upload_is_in_memory_at_a_time(served):
 
 @needs_memory_files
 def test_frames_and_pixels_of_uploads_are_limited(served, monkeypatch):
-    facts, arrays = upload(served, animation(clips.MOST_FRAMES + 6, size=(16, 16)))
-    assert len(arrays["video"]) == clips.MOST_FRAMES
+    monkeypatch.setattr(clips, "MOST_FRAMES", 6)
+    facts, arrays = upload(served, animation(12, size=(16, 16)))
+    assert len(arrays["video"]) == 6
     served.explorer.sessions.free(facts["session"])
     buffer = io.BytesIO()
     Image.new("1", (40_000, 40_000)).save(buffer, "PNG")  # 200 kB that would become 5 GB
@@ -378,6 +384,7 @@ def test_two_pages_have_states_of_their_own(served, session):
 
 def test_states_of_silent_pages_and_of_too_many_are_freed(served, session, monkeypatch):
     kept = served.explorer.sessions
+    monkeypatch.setattr(sessions, "MOST_SESSIONS", 2)
     keys = [session]
     for _ in range(sessions.MOST_SESSIONS + 1):
         facts, _ = ask(served, "open", {"scene": 0})

@@ -167,7 +167,7 @@ def test_the_slope_is_where_the_next_frame_shows_the_slot(thinker, believed):
         y, x = jnp.mgrid[:16, :16]
         return jnp.stack([(mask * x).sum(), (mask * y).sum()]) / mask.sum()
 
-    exact = jax.jacobian(centre)(jnp.asarray(dynamics[1])).T
+    exact = jax.jit(jax.jacobian(centre))(jnp.asarray(dynamics[1])).T
     np.testing.assert_allclose(slope, exact, atol=0.05 * np.abs(exact).max())
 
 
