@@ -166,7 +166,8 @@ class Explorer:
         session = self.sessions.find(record.get("session"))
         config = self.trained.model.config
         sizes = [getattr(config, name, 0) for name in ("num_slots", "latent_size", "dynamics_size")]
-        change = parse_change(record.get("change"), Room(len(session.clip.video), *sizes))
+        room = Room(len(session.clip.video), *sizes, has_background(self.trained.model))
+        change = parse_change(record.get("change"), room)
         if not self.thinker.has_dynamics and (change.edits or not change.relation):
             raise ValueError(
                 f"{type(self.trained.model).__name__} distils no dynamics: nothing can be changed"

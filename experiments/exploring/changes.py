@@ -88,6 +88,7 @@ class Room(NamedTuple):
     num_slots: int
     latent_size: int
     dynamics_size: int
+    background: bool = False  # slot 0 is the background's, see `ODDNConfig.background_slot`
 
 
 HORIZONS = tuple(CHUNK * chunks - 1 for chunks in range(1, MOST_CHUNKS + 1))
@@ -112,6 +113,10 @@ def parse_change(record: Any, room: Room) -> Change:
     numbered, parsed = room.num_slots, []  # slots and copies so far
     for edit in edits:
         parsed.append(_edit(edit, room, numbered))
+        named = {parsed[-1].slot, getattr(parsed[-1], "other", parsed[-1].slot)}
+        if room.background and 0 in named and not isinstance(parsed[-1], Slide):
+            # The decoder draws whichever slot is the first as the background.
+            raise ValueError(f"{edit['kind']}: slot 1 is the background, which stays what and where it is")
         if isinstance(parsed[-1], Double):
             numbered += 1
     if numbered > room.num_slots + MOST_DOUBLES:

@@ -224,6 +224,19 @@ def test_what_is_no_change_is_refused(fields, told):
         parse_change(CHANGE | fields, ROOM)
 
 
+def test_the_backgrounds_slot_stays_what_and_where_it_is():
+    room = ROOM._replace(background=True)
+    for change in (
+        {"kind": "remove", "slot": 0},
+        {"kind": "swap", "slot": 1, "other": 0},
+        {"kind": "double", "slot": 0, "offset": [1, 1]},
+    ):
+        with pytest.raises(ValueError, match=f"{change['kind']}: slot 1 is the background"):
+            parse_change(CHANGE | {"edits": [change]}, room)
+    slid = {"kind": "slide", "slot": 0, "dimension": 1, "value": 0.5}
+    assert parse_change(CHANGE | {"edits": [slid]}, room).edits == (Slide(0, 1, 0.5),)
+
+
 # ---- what would really happen
 
 
