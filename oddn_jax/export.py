@@ -23,7 +23,7 @@ import safetensors
 
 from oddn_jax.arrays import safetensors_bytes
 from oddn_jax.config import without_former_options
-from oddn_jax.fields import check_fields
+from oddn_jax.fields import check_fields, shorten
 from oddn_jax.model import ODDN
 from oddn_jax.models import find_model, model_name
 from oddn_jax.records import parse_record
@@ -234,7 +234,8 @@ def _read_header(file: Path) -> dict[str, str]:
         raise ValueError(f"{file}: a safetensors file, but not one of {FORMAT}")
     if header.get("format_version") != str(FORMAT_VERSION):
         raise ValueError(
-            f"{file}: format version {header.get('format_version')}, this release reads version {FORMAT_VERSION}"
+            f"{file}: format version {shorten(header.get('format_version'))}, this release reads version "
+            f"{FORMAT_VERSION}"
         )
     if header_checksum(header) != header.get("sha256"):
         raise ValueError(f"{file}: the header does not match its checksum; the file is damaged")

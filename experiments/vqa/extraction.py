@@ -182,7 +182,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     try:
         manifest = parse_record(path.read_bytes())
         if manifest["format"] != FORMAT:
-            raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+            raise ValueError(f"format {shorten(manifest['format'])}, this version reads {FORMAT}")
         shard_size = manifest["identity"]["shard_size"]
         for size in (shard_size, *manifest["splits"].values()):
             if type(size) is not int or not 1 <= size <= MOST_FILES * shard_size:

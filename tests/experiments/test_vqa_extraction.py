@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import jax
@@ -161,6 +162,10 @@ def exchange(folder):
                 json.dumps({"format": extraction.FORMAT + 1})
             ),
             f"format {extraction.FORMAT + 1}, this version reads {extraction.FORMAT}",
+        ),
+        (
+            lambda folder: (folder / "features.json").write_text(json.dumps({"format": "\n\0"})),
+            re.escape(r"format '\n\x00', this version reads"),
         ),
         (lambda folder: (folder / "features.json").unlink(), "holds no features: extract some"),
     ],

@@ -51,7 +51,8 @@ def test_wrong_arrays_are_refused(exported, change, message):
     ("header", "message"),
     [
         ({"format": "something"}, "not one of oddn_jax"),
-        ({"format_version": "99"}, "format version 99, this release reads version 1"),
+        ({"format_version": "99"}, "format version '99', this release reads version 1"),
+        ({"format_version": "9\n9"}, r"format version '9\\n9', this release"),
         ({"config": "{"}, "configuration in the header is unusable"),
         ({"config": '{"num_slotz": 3}'}, "num_slotz"),
         ({"config": '{"num_slots": "7"}'}, "configuration in the header is unusable"),
