@@ -24,6 +24,7 @@ from experiments.machine import processes
 from experiments.machine.guards import explain_device
 from experiments.machine.preparation import prepare
 
+_DEFINE = {int: flags.DEFINE_integer, str: flags.DEFINE_string, bool: flags.DEFINE_bool}
 ROOT = pathlib.Path(__file__).parent.parent  # the clone, or the folder where the packages are installed
 
 
@@ -32,7 +33,7 @@ def run(
     default_config: str,
     argv: Sequence[str] | None = None,
     kind: type = TrainConfig,
-    **numbers: tuple[int, str],
+    **own: tuple[int | str | bool, str],
 ) -> NoReturn:
     """Parses the command line, calls `main(config, workdir)` and exits.
 
@@ -42,23 +43,23 @@ def run(
     Args:
         default_config: the `--config` of a bare command.
         kind: the class of the program's configs.
-        numbers: flags of this program alone, with their defaults and what they mean; `main` gets them by name.
+        own: flags of this program alone, with their defaults and what they mean; `main` gets them by name.
     """
     argv = list(sys.argv if argv is None else argv)
     program = pathlib.Path(argv[0]).stem
 
     def body():
         nonlocal program
-        config, options = parse(argv, default_config, numbers, kind)
+        config, options = parse(argv, default_config, own, kind)
         if options.help:
-            print(help_text(main, program, default_config, config, numbers))
+            print(help_text(main, program, default_config, config, own))
             return
         jax.config.update("jax_debug_nans", options.debug)
         prepare()
         program += processes.join(
             options.coordinator_address, options.num_processes, options.process_id, options.heartbeat_timeout
         )
-        values = {name: options[name].value for name in numbers}
+        values = {name: options[name].value for name in own}
         with explain_device():
             main(config, pathlib.Path(options.workdir or config.workdir), **values)
 
@@ -106,7 +107,7 @@ def overridden_options(argv: Sequence[str] | None = None) -> list[str]:
 def parse(
     argv: Sequence[str],
     default_config: str,
-    numbers: Mapping[str, tuple[int, str]] = MappingProxyType({}),
+    own: Mapping[str, tuple[int | str | bool, str]] = MappingProxyType({}),
     kind: type = TrainConfig,
 ) -> tuple[Any, flags.FlagValues]:
     """Reads the config, of class `kind`, with its overrides, and the other options.
@@ -118,7 +119,7 @@ def parse(
     files = re.findall(r"(?m)^--?config[=\n]([^\n]*)", "\n".join(argv[1:]))
     # First as it is without overrides: which options it has hangs on its model.
     known = configs.flatten(
-        _read(_flags(numbers), [argv[0], *(f"--config={file}" for file in files)], default_config, kind)[0]
+        _read(_flags(own), [argv[0], *(f"--config={file}" for file in files)], default_config, kind)[0]
     )
     for name in overridden_options(argv):
         if name not in known:
@@ -126,7 +127,7 @@ def parse(
             raise ValueError(
                 f"no option --config.{name}" + (f", did you mean --config.{close[0]}?" if close else "")
             )
-    options = _flags(numbers)
+    options = _flags(own)
     config, rest = _read(options, argv, default_config, kind)
     if rest:
         raise ValueError(f"unexpected argument {rest[0]!r}: options look like --config.num_steps=100")
@@ -152,7 +153,7 @@ def _locate_configs(argv: Sequence[str]) -> list[str]:
     return given.split("\n")
 
 
-def _flags(numbers: Mapping[str, tuple[int, str]]) -> flags.FlagValues:
+def _flags(own: Mapping[str, tuple[int | str | bool, str]]) -> flags.FlagValues:
     options = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "the run's folder", flag_values=options)
     flags.DEFINE_bool("debug", False, "trace errors", flag_values=options)
@@ -161,8 +162,8 @@ def _flags(numbers: Mapping[str, tuple[int, str]]) -> flags.FlagValues:
     flags.DEFINE_integer("process_id", None, "which of them this is, from 0", flag_values=options)
     flags.DEFINE_integer("heartbeat_timeout", 100, "seconds until one is lost", flag_values=options)
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=options)
-    for name, (default, meaning) in numbers.items():
-        flags.DEFINE_integer(name, default, meaning, flag_values=options)
+    for name, (default, meaning) in own.items():
+        _DEFINE[type(default)](name, default, meaning, flag_values=options)
     return options
 
 
@@ -197,19 +198,24 @@ def help_text(
     program: str,
     default_config: str,
     config: Any,
-    numbers: Mapping[str, tuple[int, str]],
+    own: Mapping[str, tuple[int | str | bool, str]],
 ) -> str:
     """What `--help` prints: the program's docstring, its flags, and every option with its value."""
     options = "\n".join(f"  --config.{name}={value!r}" for name, value in configs.flatten(config).items())
     default = os.path.relpath(default_config, ROOT)
-    own = "".join(f"  --{name}  {meaning}, default {value}\n" for name, (value, meaning) in numbers.items())
+    kinds = {int: "=NUMBER", str: "=TEXT", bool: ""}
+    usage = "".join(f" [--{name}{kinds[type(value)]}]" for name, (value, _) in own.items())
+    described = "".join(
+        f"  --{name}  {meaning}" + (f", default {value}\n" if type(value) is int else "\n")
+        for name, (value, meaning) in own.items()
+    )
     return (
         f"{inspect.getdoc(inspect.getmodule(main))}\n\n"
         f"usage: python -m experiments.{program} [--config=FILE.py:VARIANT] [--config.OPTION=VALUE ...] "
-        f"[--workdir=DIR] [--debug]{''.join(f' [--{name}=NUMBER]' for name in numbers)}\n\n"
+        f"[--workdir=DIR] [--debug]{usage}\n\n"
         f"  --config   default {default}; its header lists the variants\n"
         f"  --workdir  the run's folder, default {config.workdir}\n"
-        f"  --debug    show where errors come from, and stop at the first NaN (slow)\n{own}\n"
+        f"  --debug    show where errors come from, and stop at the first NaN (slow)\n{described}\n"
         "Several processes, one or more a host, train together when each is given\n"
         "  --coordinator_address  HOST:PORT on the host of process 0, which all can reach\n"
         "  --num_processes        how many there are\n"

@@ -1,7 +1,10 @@
-"""What to tell XLA when it compiles a model's functions."""
+"""What to tell XLA when it compiles a model's functions, and for which kind of device that is."""
 
+import contextlib
+import contextvars
 import functools
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,6 +12,26 @@ import jax.numpy as jnp
 
 _OPTION = "xla_cpu_experimental_ynn_fusion_type"
 _PRODUCTS = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+_target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", default=None)
+
+
+def platform() -> str:
+    """The kind of device that functions are traced for, "cpu" or "gpu": JAX's default, or what `compiling_for` says."""
+    return _target.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def compiling_for(target: str) -> Iterator[None]:
+    """Lets models make the choices that suit a kind of device which this machine does not have, while they are traced.
+
+    Args:
+      target: "gpu", for instance; as `jax.default_backend()` calls it there.
+    """
+    token = _target.set(target)
+    try:
+        yield
+    finally:
+        _target.reset(token)
 
 
 def compiler_options(config: Any = None) -> dict[str, str]:
@@ -26,7 +49,7 @@ def compiler_options(config: Any = None) -> dict[str, str]:
       No options on accelerators, where XLA_FLAGS makes that choice already, and where the installed XLA does not know
       the option. `jax.jit` takes such options only outside of another `jax.jit`.
     """
-    if jax.default_backend() != "cpu" or _OPTION in os.environ.get("XLA_FLAGS", ""):
+    if platform() != "cpu" or _OPTION in os.environ.get("XLA_FLAGS", ""):
         return {}
     return {_OPTION: _PRODUCTS} if _knows_the_option() else {}
 

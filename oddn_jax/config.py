@@ -21,7 +21,7 @@ CHOICES = {
     "prediction_latents": ("sample", "mean"),
     "distiller_init": ("random", "match"),
     "compute_dtype": ("float32", "bfloat16", "float64"),
-    "remat": ("none", "step"),
+    "remat": ("auto", "none", "step"),
 }
 
 # Options that earlier versions had, with the value that says what every model does now; and values that mean the same
@@ -133,7 +133,9 @@ class ODDNConfig:
     compute_dtype: str = (
         "float32"  # of convolutions and dense layers; likelihood, KL, norms and parameters keep float32
     )
-    remat: str = "none"  # what the backward pass recomputes: none, or step (each refinement)
+    # What the backward pass computes again instead of keeping it: "none", or each refinement "step", which takes a
+    # fifth of the memory (docs/speed_and_memory.md). "auto": none on the CPU, step on accelerators.
+    remat: str = "auto"
     unroll: int = 0  # refinement steps per loop iteration; 0: all of them on the CPU, 1 on accelerators
 
     def __post_init__(self):

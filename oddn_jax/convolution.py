@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from oddn_jax.compilation import platform
+
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
@@ -18,7 +20,7 @@ def convolve(
     height, width, inputs, outputs = kernel.shape
     keeps_size = stride == 1 and padding == "SAME" and height % 2 == width % 2 == 1 and height > 1
     precise = x.dtype == kernel.dtype and x.dtype.itemsize >= 4
-    if keeps_size and precise and inputs != outputs and jax.default_backend() == "cpu":
+    if keeps_size and precise and inputs != outputs and platform() == "cpu":
         return _convolve_unequal(x, kernel)
     return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS)
 

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from oddn_jax.compilation import platform
 from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded, compose, unfold_pictures
 from oddn_jax.distributions import (
@@ -27,6 +29,8 @@ from oddn_jax.distributions import (
 )
 from oddn_jax.layers import fold
 from oddn_jax.refinement import RefinementInputs, RefinementState, refinement_inputs
+
+LATENT_GRADIENT = "latent_gradient"  # what `recomputed` keeps
 
 
 class Inference(NamedTuple):
@@ -111,6 +115,7 @@ def evaluate_and_look(
     )
     logit_gradient = masks * (mask_gradient - (masks * mask_gradient).sum(-4, keepdims=True))
     (latent_gradient,) = jax.lax.stop_gradient(pull_back((rgb_gradient, logit_gradient)))
+    latent_gradient = checkpoint_name(latent_gradient, LATENT_GRADIENT)
     gradient = posterior_gradient(
         jax.lax.stop_gradient(posterior), noise, latent_gradient, scale * config.kl_weight
     )
@@ -169,14 +174,13 @@ def iterative_inference(
         refined = jax.tree.map(jnp.add, posterior, delta)
         return (refined, state), (posterior, step.nll, step.kl)
 
-    if config.remat != "none":
-        refinement_step = jax.checkpoint(refinement_step, prevent_cse=False)
     num_refinements = noise.shape[0] - 1
+    unroll = scan_unroll(config, num_refinements)
     (posterior, _), (trajectory, nll, kl) = jax.lax.scan(
-        refinement_step,
+        recomputed(refinement_step, config, in_loop=unroll == 1),
         (initial_posterior, initial_state),
         noise[:-1],
-        unroll=scan_unroll(config, num_refinements),
+        unroll=unroll,
     )
     latents = posterior.mean if deterministic else sample(posterior, noise[-1])
     last = evaluate_sample(decode, frames, posterior, latents, config)
@@ -203,4 +207,27 @@ def scan_unroll(config: ODDNConfig, num_steps: int) -> int:
     """
     if config.unroll:
         return min(config.unroll, max(num_steps, 1))
-    return max(num_steps, 1) if jax.default_backend() == "cpu" else 1
+    return max(num_steps, 1) if platform() == "cpu" else 1
+
+
+def chosen_remat(config: ODDNConfig) -> str:
+    """`config.remat`, or what "auto" means here: "none" on the CPU, "step" on accelerators, whose memory is smaller."""
+    if config.remat != "auto":
+        return config.remat
+    return "none" if platform() == "cpu" else "step"
+
+
+def recomputed(refinement_step: Callable, config: ODDNConfig, *, in_loop: bool) -> Callable:
+    """A refinement step that the backward pass computes again instead of keeping its pictures, if `remat` says so.
+
+    The gradient that the likelihood has with respect to the latents is kept: a few numbers a slot, for which the
+    decoder would be run backwards once more, a third of all that is recomputed.
+
+    Args:
+      in_loop: it is the body of a compiled loop; only outside of one XLA would notice that something is computed twice,
+        and keep it after all.
+    """
+    if chosen_remat(config) == "none":
+        return refinement_step
+    keep = jax.checkpoint_policies.save_only_these_names(LATENT_GRADIENT)
+    return jax.checkpoint(refinement_step, prevent_cse=not in_loop, policy=keep)

@@ -49,10 +49,12 @@ def serialize_functions(model: VideoModel, params: Mapping[str, Any]) -> dict[st
         raise ModuleNotFoundError(
             'serialised functions need the package flatbuffers: pip install "oddn_jax[export]"'
         )
-    if getattr(model.config, "unroll", None) == 0:
-        # The automatic choice looks at the machine that writes. The CPU needs loops unrolled, an accelerator bears it,
-        # and the file is as large either way. No loop has more steps.
-        model = model.clone(config=dataclasses.replace(model.config, unroll=LARGEST_COUNT))
+    # The automatic choices look at the machine that writes. The CPU needs loops unrolled, an accelerator bears it, and
+    # the file is as large either way. No loop has more steps. Nothing is differentiated, so nothing is computed again.
+    automatic = {"unroll": (0, LARGEST_COUNT), "remat": ("auto", "none")}
+    for option, (choice, meaning) in automatic.items():
+        if getattr(model.config, option, None) == choice:
+            model = model.clone(config=dataclasses.replace(model.config, **{option: meaning}))
     # PROVIDE, a backbone too, infers frame after frame: the number of frames is fixed, as in models of other kinds.
     frames_are_free = isinstance(model, Backbone) and type(model).infer is Backbone.infer
     functions = _slot_functions(model, params) if frames_are_free else _clip_functions(model, params)

@@ -12,6 +12,7 @@ import jax
 
 from data_pipelines.command_line import first_line
 from experiments.config import TrainConfig
+from experiments.machine import fitting
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -94,17 +95,12 @@ def explain_device() -> Iterator[None]:
 
 @contextlib.contextmanager
 def explain_exhausted_memory(config: TrainConfig) -> Iterator[None]:
-    """Names the three knobs when a device runs out of memory."""
+    """Names the setting that would fit when a device runs out of memory."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        knobs = {"remat": "step", "compute_dtype": "bfloat16"}
-        others = [
-            f"--config.model.{name}={value}" for name, value in knobs.items() if hasattr(config.model, name)
-        ]
         raise MemoryError(
-            f"config.batch_size {config.batch_size} does not fit the device: lower --config.batch_size"
-            + (f", or set {', or '.join(others)}" if others else "")
+            fitting.explain_exhaustion(config, str(error), fitting.device_limit(), jax.device_count())
         ) from error

@@ -44,3 +44,43 @@ def table(record: Mapping[str, Any]) -> str:
             *(f"{name.replace('_', ' '):<34}{rate:>10.3g}" for name, rate in record["data"].items()),
         ]
     return "\n".join(lines)
+
+
+def memory_table(record: Mapping[str, Any]) -> str:
+    """What `memory` found, as text."""
+    share = record["ways"][0]["share"]
+    where = f"{record['num_devices']} x {record['device']}" + (
+        ", which are not here" if record["card"] else ""
+    )
+    lines = [
+        f"{record['system']}, {record['batch_size']} clips of {record['num_frames']} frames, {where}; JAX may use "
+        f"{share / 2**30:.1f} GiB of each; jax {record['packages']['jax']}",
+        "GiB on one device:",
+        f"{'remat':<8}{'dtype':<10}{'parameters':>11}{'optimiser':>11}{'activations':>13}{'in all':>9}{'fits':>6}"
+        f"{'left':>8}{'largest batch':>15}" + ("" if record["card"] else f"{'peak':>9}"),
+    ]
+    for row in record["ways"]:
+        gib = {name: row[name] / 2**30 for name in ("parameters", "optimizer", "activations", "total")}
+        left = f"{1 - row['total'] / share:.0%}" if row["fits"] else "-"
+        largest = "-" if row["largest_batch"] is None else row["largest_batch"]
+        line = (
+            f"{row.get('remat', '-'):<8}{row.get('compute_dtype', '-'):<10}{gib['parameters']:>11.3f}"
+            f"{gib['optimizer']:>11.3f}{gib['activations']:>13.2f}{gib['total']:>9.2f}"
+            f"{'yes' if row['fits'] else 'no':>6}{left:>8}{largest:>15}"
+        )
+        if not record["card"]:
+            line += "        -" if row["peak"] is None else f"{row['peak'] / 2**30:>9.2f}"
+        lines.append(line)
+    if record["card"]:
+        lines += [
+            "predicted, at best (the hardware's limits, nothing measured), of one device:",
+            f"{'remat':<8}{'dtype':<10}{'TFLOP':>8}{'GB moved':>10}{'kernels':>9}{'small':>8}{'ms a step':>11}"
+            f"{'of it operations':>18}{'hours':>8}",
+        ]
+        lines += [
+            f"{row.get('remat', '-'):<8}{row.get('compute_dtype', '-'):<10}{row['flops'] / 1e12:>8.2f}"
+            f"{row['moved_bytes'] / 1e9:>10.1f}{row['num_kernels']:>9}{row['num_small']:>8}"
+            f"{1e3 * row['seconds_at_best']:>11.1f}{row['operations_share']:>18.0%}{row['hours_at_best']:>8.2f}"
+            for row in record["ways"]
+        ]
+    return "\n".join(lines)

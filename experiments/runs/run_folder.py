@@ -17,6 +17,7 @@ from data_pipelines.claims import claim
 from data_pipelines.whole_files import whole_file
 from experiments import config as configs
 from experiments.config import TrainConfig
+from experiments.machine.fitting import chosen
 from experiments.runs.checkpoints import FOLDER
 from oddn_jax.config import FORMER_OPTIONS, ODDNConfig
 from oddn_jax.records import parse_record
@@ -31,6 +32,8 @@ def open_run(
     resumable: Collection[str] = configs.RESUMABLE_FIELDS,
 ) -> list[str]:
     """Writes the records of a run that starts or goes on, and returns what has changed since it began, a line each.
+
+    versions.json says how it is computed, too, where that was chosen automatically.
 
     As long as there is no checkpoint there is nothing to go on from, and any config may start.
 
@@ -57,7 +60,7 @@ def open_run(
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(workdir / "config.json", configs.to_json(config))
-        write_json(workdir / "versions.json", versions())
+        write_json(workdir / "versions.json", versions() | {"computation": chosen(config.model)})
     return changes
 
 

@@ -17,6 +17,7 @@ import oddn_jax
 from data_pipelines import loaders
 from experiments.config import TrainConfig, check, clip_length, coarseness, longest_clip
 from experiments.machine import processes
+from experiments.machine.fitting import explain_choice
 from experiments.machine.guards import catch_signals, explain_exhausted_memory, explain_full_disk
 from experiments.runs import checkpoints, datasets, mean_frame, run_folder
 from experiments.runs.logs import MetricLog, say
@@ -132,6 +133,8 @@ def open_run(config: TrainConfig, workdir: pathlib.Path, stack: contextlib.ExitS
         stack.enter_context(run_folder.hold(workdir))
         for change in run_folder.open_run(workdir, config):
             say(f"going on although {change}")
+        if choice := explain_choice(config):
+            say(choice)
         if jax.process_index() == 0:
             mean_frame.keep(workdir, dataset_dir)
     return dataset_dir

@@ -13,6 +13,7 @@ from oddn_jax import inputs
 from oddn_jax.backbone import as_function
 from oddn_jax.baselines.monet.config import MONetConfig
 from oddn_jax.baselines.monet.networks import AttentionNetwork, ComponentDecoder, ComponentEncoder
+from oddn_jax.compilation import platform
 from oddn_jax.decoder import Decoded, compose
 from oddn_jax.distributions import Posterior, sample, slot_kl
 from oddn_jax.losses import Losses
@@ -111,7 +112,7 @@ class MONet(VideoModel):
         """Logarithms of the masks of each frame's slots, which sum to 1 over the slots."""
         config, video = self.config, self.check_frames(video)
         # XLA:CPU differentiates convolutions inside a loop 40 times slower than outside of one (measured).
-        unroll = config.unroll or (config.num_slots if jax.default_backend() == "cpu" else 1)
+        unroll = config.unroll or (config.num_slots if platform() == "cpu" else 1)
         unroll = min(unroll, config.num_slots - 1)
         images = video.reshape(-1, *video.shape[-3:])
         log_masks = attend_recursively(as_function(self.attention), images, config.num_slots, unroll)

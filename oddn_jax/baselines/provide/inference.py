@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from oddn_jax.config import ODDNConfig
@@ -18,7 +19,7 @@ from oddn_jax.distributions import (
     pixel_likelihoods,
     sample,
 )
-from oddn_jax.inference import Inference
+from oddn_jax.inference import LATENT_GRADIENT, Inference, recomputed
 from oddn_jax.layers import fold
 from oddn_jax.refinement import RefinementInputs, RefinementState, refinement_inputs
 
@@ -95,6 +96,7 @@ def evaluate_and_look(
     if noise is not None:
         logit_gradient = masks * (mask_gradient - (masks * mask_gradient).sum(-4, keepdims=True))
         (by_latents,) = constant(pull_back((rgb_gradient, logit_gradient)))
+        by_latents = checkpoint_name(by_latents, LATENT_GRADIENT)
         by_mean += by_latents
         by_log_variance += 0.5 * jnp.exp(0.5 * fixed.log_variance) * noise * by_latents
     inputs = refinement_inputs(
@@ -164,8 +166,7 @@ def infer_frame(
         delta, state = networks.refine(inputs, state, memory.state)
         return decoded, nll, jax.tree.map(jnp.add, posterior, delta), state
 
-    if config.remat != "none":
-        refinement_step = jax.checkpoint(refinement_step)
+    refinement_step = recomputed(refinement_step, config, in_loop=False)
     posterior, state = initial_posterior, jax.tree.map(jnp.zeros_like, memory.state)
     trajectory, nll, kl = [], [], []
     # Unrolled, because the first step and the last are special and T (T + 1) / 2 - 1 steps compile fast enough.

@@ -1,0 +1,195 @@
+"""Every system compiles for a card that is not here, into the program that it should be.
+
+Needs JAX's CUDA plugin (extra cuda12 or cuda13), neither a card nor a driver: `python -m pytest -m gpu_compile`.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import oddn_jax
+from experiments.config import VQAConfig, longest_clip, make_model
+from experiments.configs import clevrer
+from experiments.measuring import ahead_of_time
+from experiments.measuring.ahead_of_time import absent_devices, compile_for, mesh_of, on_mesh
+from experiments.measuring.cards import CARDS
+from experiments.measuring.cost import count_flops
+from experiments.measuring.kernels import kernels
+from experiments.measuring.memory import needs
+from experiments.training import steps
+from experiments.vqa import steps as vqa_steps
+from oddn_jax.compilation import compiling_for
+from oddn_jax.reasoning import ALOEConfig
+from oddn_jax.reasoning.vocabulary import CHOICE_LENGTH, QUESTION_LENGTH
+from tests.experiments import tiny
+
+HAS_PLUGIN = any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+pytestmark = [
+    pytest.mark.gpu_compile,
+    pytest.mark.skipif(not HAS_PLUGIN, reason="JAX's CUDA plugin is not installed"),
+]
+if HAS_PLUGIN:
+    ahead_of_time.do_not_look_for_a_driver()
+
+SYSTEMS = sorted(oddn_jax.MODELS)
+NUM_REFINEMENTS = 3
+# On a card of the paper's kind, what JAX takes of it by default.
+SHARE = CARDS["rtx3090"].share
+
+
+def small(system: str, compute_dtype: str = "float32"):
+    """A tiny model, whose loops have several rounds, and a batch for eight devices."""
+    config = tiny.get_config(system)
+    changes = {"compute_dtype": compute_dtype}
+    if hasattr(config.model, "num_refinement_steps"):
+        changes |= {"num_refinement_steps": NUM_REFINEMENTS + 1, "unroll": 0, "features": "random"}
+    config.model = dataclasses.replace(config.model, **changes)
+    config.batch_size = config.num_valid_clips = 16
+    return config
+
+
+@functools.cache
+def mesh(num_devices: int):
+    return mesh_of(absent_devices(CARDS["rtx3090"], num_devices))
+
+
+@functools.cache
+def compiled(system: str, num_devices: int, kind: str = "training", compute_dtype: str = "float32"):
+    config = small(system, compute_dtype)
+    compile_step = {
+        "training": ahead_of_time.compile_training_step,
+        "evaluation": ahead_of_time.compile_evaluation_step,
+    }[kind]
+    return compile_step(config, mesh(num_devices))
+
+
+def check_program(text: str) -> None:
+    """What is true of every step: the host has no part in it, and nothing is computed in float64."""
+    assert not re.search(r"callback|infeed|outfeed| send\(| recv\(", text)
+    assert "f64[" not in text
+
+
+def count_all_reduces(text: str) -> int:
+    return len(re.findall(r" all-reduce(?:-start)?\(", text))
+
+
+def rounds(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r'"known_trip_count":\{"n":"(\d+)"\}', text)]
+
+
+@pytest.mark.parametrize("num_devices", [1, 8])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_s_training_compiles(system, num_devices):
+    text = compiled(system, num_devices).as_text()
+    check_program(text)
+    # Gradients and metrics go together; PROVIDE also shares the loss that moves its weights, before them.
+    shared = {1: 0, 8: 2 if system == "PROVIDE" else 1}[num_devices]
+    assert count_all_reduces(text) == shared
+
+
+@pytest.mark.parametrize("num_devices", [1, 8])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_s_evaluation_compiles(system, num_devices):
+    text = compiled(system, num_devices, "evaluation").as_text()
+    check_program(text)
+    assert count_all_reduces(text) == (num_devices > 1)
+
+
+@pytest.mark.parametrize("system", ["IODINE", "IODINELinear", "ODDN"])
+def test_the_refinements_are_a_loop_in_both_directions(system):
+    text = compiled(system, 1).as_text()
+    assert rounds(text).count(NUM_REFINEMENTS) == 2
+    # Its kernels, counted in every round, do what the formulas say, recomputation included.
+    config = small(system)
+    with compiling_for("gpu"):
+        step = steps.make_train_step(config, steps.make_optimizer(config), mesh(1))
+        counted = count_flops(step, *ahead_of_time.training_inputs(config, mesh(1)))
+    assert sum(kernel.count * kernel.flops for kernel in kernels(text)) == pytest.approx(counted, rel=0.05)
+
+
+@pytest.mark.parametrize("system, loops", [("MONet", 2), ("PROVIDE", 2)])
+def test_other_loops_stay_loops(system, loops):
+    assert len(rounds(compiled(system, 1).as_text())) >= loops
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_with_bfloat16_every_convolution_is_in_bfloat16(system):
+    text = compiled(system, 1, compute_dtype="bfloat16").as_text()
+    check_program(text)
+    types = [kernel.dtype for kernel in kernels(text) if kernel.kind == "convolution"]
+    assert len(types) > 5 and set(types) == {"bf16"}
+
+
+@pytest.mark.parametrize("num_devices", [1, 8])
+def test_the_reasoner_compiles(num_devices):
+    config = VQAConfig(
+        model=ALOEConfig(feature_size=4, num_slots=2, num_frames=3, num_layers=2, num_heads=2, head_size=8),
+        frame_stride=2,
+        batch_size=32,
+    )
+    optimizer = vqa_steps.make_optimizer(config)
+    state = jax.eval_shape(lambda: vqa_steps.initial_state(config, optimizer))
+
+    def part(number, choices):
+        shape = jax.ShapeDtypeStruct
+        return vqa_steps.Part(
+            shape((number, 8, 2, 4), jnp.float32),
+            shape((number, QUESTION_LENGTH), jnp.int32),
+            shape((number, choices, CHOICE_LENGTH), jnp.int32),
+            shape((number, choices), jnp.int32),
+            shape((number,), jnp.uint32),
+        )
+
+    batch = vqa_steps.Batch(part(16, 1), part(16, 4))
+    inputs = (
+        on_mesh(state, mesh(num_devices), steps.REPLICATED),
+        on_mesh(batch, mesh(num_devices), steps.SHARDED),
+    )
+    step = vqa_steps.make_train_step(config, optimizer)
+    text = compile_for(step, inputs, list(mesh(num_devices).devices)).as_text()
+    check_program(text)
+    assert count_all_reduces(text) >= (num_devices > 1)
+
+
+def test_serialised_functions_run_on_cards_too():
+    config = small("ODDN")
+    model = make_model(config)
+    params = jax.jit(model.initialize)(jax.random.key(0))
+    video = jax.ShapeDtypeStruct((2, 3, 16, 16, 3), jnp.float32)
+    latents = jax.ShapeDtypeStruct((2, 3, config.model.num_slots, config.model.latent_size), jnp.float32)
+    inputs = {
+        "infer": (video, jax.ShapeDtypeStruct((), jnp.uint32)),
+        "distill": (latents,),
+        "rollout": (latents,),
+    }
+    contents = oddn_jax.serialize_functions(model, params)
+    assert contents.keys() == inputs.keys()
+    for name, content in contents.items():
+        exported = jax.export.deserialize(bytearray(content))
+        assert "cuda" in exported.platforms
+        given = on_mesh(inputs[name], mesh(1), steps.REPLICATED)
+        check_program(compile_for(jax.jit(exported.call), given, list(mesh(1).devices)).as_text())
+
+
+@pytest.mark.parametrize(
+    "num_devices, batch_size, compute_dtype, gib",
+    [
+        (1, 12, "float32", 9.2),
+        (1, 12, "bfloat16", 4.9),
+        (8, 16, "float32", 2.0),
+    ],
+)
+def test_the_paper_s_batch_fits_its_card_without_a_word(num_devices, batch_size, compute_dtype, gib):
+    """What is measured (docs/speed_and_memory.md) may grow by a tenth."""
+    config = clevrer.get_config("prediction")
+    config.batch_size, config.model.compute_dtype = batch_size, compute_dtype
+    assert config.model.remat == "auto" and longest_clip(config) == 8
+    step = ahead_of_time.compile_training_step(config, mesh(num_devices))
+    check_program(step.as_text())
+    total = needs(config, mesh(num_devices), step)["total"]
+    assert total < 1.1 * gib * 2**30 < SHARE
