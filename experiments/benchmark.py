@@ -21,6 +21,7 @@ from typing import Any
 from experiments import command_line
 from experiments.config import TrainConfig
 from experiments.configs import baselines, clevrer
+from experiments.machine import fitting
 from experiments.measuring.layers import measure_layers
 from experiments.measuring.speed import measure_growth, measure_model
 from experiments.measuring.tables import table
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, help="clips (default: the preset's own)")
     parser.add_argument("--num_frames", type=int, help="frames of a clip (default: the most it trains with)")
     parser.add_argument("--compute_dtype", choices=CHOICES["compute_dtype"], default="float32")
-    parser.add_argument("--remat", choices=CHOICES["remat"], default="none")
+    parser.add_argument("--remat", choices=CHOICES["remat"], default="auto")
     parser.add_argument(
         "--repeats", type=int, default=7, help="calls of each function (default: %(default)s)"
     )
@@ -73,7 +74,7 @@ def main(options: argparse.Namespace) -> None:
         "batch_size": config.batch_size,
         "num_frames": config.curriculum[-1][1],
         "compute_dtype": getattr(config.model, "compute_dtype", "float32"),
-        "remat": getattr(config.model, "remat", "none"),
+        "remat": fitting.chosen(config.model).get("remat", "none"),
         **run_folder.versions(),
     }
     if "model" in parts:

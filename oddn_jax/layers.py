@@ -15,16 +15,27 @@ from jaxtyping import Array, Float
 from oddn_jax.convolution import convolve
 
 
-@jax.custom_jvp
+@jax.custom_vjp
 def elu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """x where it is positive, exp(x) - 1 elsewhere; its slope is taken from its result, so that x need not be kept."""
-    return jax.nn.elu(x)
+    """x where it is positive, exp(x) - 1 elsewhere.
+
+    Its slope is taken from its result, which the next layer keeps anyway: neither x nor the slope is kept for the
+    backward pass, which would be as much memory again.
+    """
+    # `jax.nn.elu` chooses zeros instead of x in front of the exponential; of these a loop keeps a whole array.
+    return jnp.where(x > 0, x, jnp.expm1(jnp.minimum(x, 0)))
 
 
-@elu.defjvp
-def _elu_jvp(primals, tangents):
-    y = elu(*primals)
-    return y, tangents[0] * (1 + jnp.minimum(y, 0))
+def _elu_forward(x):
+    y = elu(x)
+    return y, y
+
+
+def _elu_backward(y, gradient):
+    return (gradient * (1 + jnp.minimum(y, 0)),)
+
+
+elu.defvjp(_elu_forward, _elu_backward)
 
 
 def kernel_init(gain: float = 1.0):

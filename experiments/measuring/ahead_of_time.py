@@ -5,8 +5,10 @@ Autotuning, which would have to run on the card, is off: libraries are chosen, n
 cuDNN takes for itself while it runs is not known.
 """
 
+import contextlib
 import glob
 import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -96,15 +98,32 @@ def compile_evaluation_step(config: TrainConfig, mesh: Mesh) -> jax.stages.Compi
     return _compile(lambda: steps.make_eval_step(config, mesh), (state.params, video, ids), mesh)
 
 
-def compile_for(function: Any, inputs: tuple[Any, ...], devices: list[jax.Device]) -> jax.stages.Compiled:
+def compile_for(
+    function: Callable, inputs: tuple[Any, ...], devices: list[jax.Device]
+) -> jax.stages.Compiled:
     """A jitted function, whose inputs have their devices, compiled for these."""
     return _compile(lambda: function, inputs, mesh_of(devices))
 
 
-def _compile(make: Any, inputs: tuple[Any, ...], mesh: Mesh) -> jax.stages.Compiled:
+def _compile(make: Callable, inputs: tuple[Any, ...], mesh: Mesh) -> jax.stages.Compiled:
     """Makes the jitted function, traces and compiles it, as on the mesh's kind of device."""
     device = mesh.devices.flat[0]
     is_here = device in jax.devices()
     with compiling_for(PLATFORMS.get(device.platform, device.platform)):
         lowered = make().lower(*inputs)
-    return lowered.compile(compiler_options=None if is_here else WITHOUT_CARD)
+    if is_here:
+        return lowered.compile()
+    with _not_kept():
+        return lowered.compile(compiler_options=WITHOUT_CARD)
+
+
+@contextlib.contextmanager
+def _not_kept() -> Iterator[None]:
+    """JAX's cache takes programs for cards that are not here, and cannot read them again without such a card."""
+    option = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, option)
+    jax.config.update(option, float("inf"))
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
