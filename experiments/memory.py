@@ -15,8 +15,8 @@ Without --card: for the devices of this machine, on which each step that fits is
 (--json: the record; --output=FILE keeps it).
 """
 
-import json
 import pathlib
+from json import dumps
 
 import jax
 
@@ -82,12 +82,7 @@ def main(
     }
     if output:
         run_folder.write_json(pathlib.Path(output), record)
-    print(as_json(record) if json else memory_table(record))
-
-
-def as_json(record: dict) -> str:
-    """The record as text."""
-    return json.dumps(record, indent=2)
+    print(dumps(record, indent=2) if json else memory_table(record))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from experiments.training import steps
 from oddn_jax.compilation import compiling_for
 
 WITHOUT_CARD = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
-PLATFORMS = {"cuda": "gpu", "rocm": "gpu"}
 
 
 def do_not_look_for_a_driver() -> None:
@@ -109,7 +108,7 @@ def _compile(make: Callable, inputs: tuple[Any, ...], mesh: Mesh) -> jax.stages.
     """Makes the jitted function, traces and compiles it, as on the mesh's kind of device."""
     device = mesh.devices.flat[0]
     is_here = device in jax.devices()
-    with compiling_for(PLATFORMS.get(device.platform, device.platform)):
+    with compiling_for(device.platform):
         lowered = make().lower(*inputs)
     if is_here:
         return lowered.compile()

@@ -236,6 +236,34 @@ def test_how_it_is_computed_does_not_change_what_is_computed(tiny, tiny_config, 
     )
 
 
+def scans(jaxpr):
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan":
+            yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from scans(inner)
+
+
+def test_a_loop_is_given_no_whole_feature_maps(tiny, tiny_config, video):
+    """What hangs on nothing in the loop is computed in front of it and kept: zeros that an activation chooses."""
+    model, variables = tiny
+    config = dataclasses.replace(tiny_config, unroll=1, remat="step")
+    noise = jax.random.normal(jax.random.key(4), (3, 2, 5, 3, 6))
+
+    def loss(params):
+        other = type(model)(config)
+        return other.apply({"params": params}, video, noise=noise, method="infer").nll.sum()
+
+    forward, backward = scans(jax.make_jaxpr(jax.grad(loss))(variables["params"]).jaxpr)
+    maps = video[..., 0].size * config.num_slots * config.convolution_channels
+    for equation in (forward, backward):
+        constants = equation.invars[: equation.params["num_consts"]]
+        assert max(constant.aval.size for constant in constants) < maps
+
+
 def test_bfloat16_stays_close_and_keeps_float32_outside(tiny, tiny_config, video):
     model, variables = tiny
     half = type(model)(dataclasses.replace(tiny_config, compute_dtype="bfloat16"))
