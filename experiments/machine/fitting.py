@@ -13,9 +13,9 @@ from oddn_jax.inference import chosen_remat
 # of 8 frames, by XLA's plan for an RTX 3090 (docs/speed_and_memory.md).
 SHARES = {
     ("none", "float32"): 1.0,
-    ("step", "float32"): 0.15,
+    ("step", "float32"): 0.2,
     ("none", "bfloat16"): 0.52,
-    ("step", "bfloat16"): 0.08,
+    ("step", "bfloat16"): 0.1,
 }
 MARGIN = 0.9  # of the memory, for what is not in a plan: our choice
 

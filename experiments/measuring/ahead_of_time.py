@@ -108,8 +108,10 @@ def _compile(make: Callable, inputs: tuple[Any, ...], mesh: Mesh) -> jax.stages.
     """Makes the jitted function, traces and compiles it, as on the mesh's kind of device."""
     device = mesh.devices.flat[0]
     is_here = device in jax.devices()
+    # The devices of a description call themselves "gpu", where JAX's rules for cards are those of "cuda".
+    platforms = None if is_here else ("cuda",)
     with compiling_for(device.platform):
-        lowered = make().lower(*inputs)
+        lowered = make().trace(*inputs).lower(lowering_platforms=platforms)
     if is_here:
         return lowered.compile()
     with _not_kept():

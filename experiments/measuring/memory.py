@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from experiments.config import TrainConfig, longest_clip
+from experiments.machine.fitting import device_limit
 from experiments.measuring import roofline
 from experiments.measuring.ahead_of_time import compile_training_step, mesh_of, training_inputs
 from experiments.measuring.cards import Card
@@ -162,5 +163,4 @@ def run_once(config: TrainConfig, mesh: Mesh, compiled: jax.stages.Compiled) -> 
 
 def available_bytes() -> float:
     """The memory that JAX may use of the first device; on the CPU this machine's."""
-    stats = jax.devices()[0].memory_stats() or {}
-    return stats.get("bytes_limit", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return device_limit() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from experiments.config import TrainConfig, VQAConfig, longest_clip
+from experiments.machine.fitting import device_limit
 from experiments.reproduction.budgets import Entry
 from experiments.runs import checkpoints
 from experiments.runs.logs import read_rows, say
@@ -115,5 +116,4 @@ def timed_rate(config: TrainConfig, num_steps: int) -> Rate | None:
 
 def free_bytes() -> float:
     """The memory that a step may take: the first accelerator's, or this machine's where there is none."""
-    stats = jax.devices()[0].memory_stats() or {}
-    return stats.get("bytes_limit", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
+    return device_limit() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

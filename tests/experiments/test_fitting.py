@@ -117,8 +117,8 @@ def test_the_setting_that_fits_is_named():
     line = explain(config, 61.3, 7)
     assert "--config.model.remat=step --config.model.compute_dtype=bfloat16 would" in line
     line = explain(config, 61.3, 2.4)
-    assert line.endswith("--config.batch_size=5 would take about 2.0 GiB") and "remat=step" in line
-    assert "--config.batch_size=4 would" in explain(config, 61.3, 2.4, num_devices=2)
+    assert line.endswith("--config.batch_size=4 would take about 2.0 GiB") and "remat=step" in line
+    assert "--config.batch_size=3 would" in explain(config, 61.3, 2.4, num_devices=3)
     assert "not even one clip" in explain(config, 61.3, 0.1)
     config.model.remat = "step"
     assert "remat" not in explain(config, 12.9, 9)

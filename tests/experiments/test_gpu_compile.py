@@ -87,9 +87,13 @@ def rounds(text: str) -> list[int]:
 def test_every_system_s_training_compiles(system, num_devices):
     text = compiled(system, num_devices).as_text()
     check_program(text)
-    # Gradients and metrics go together; PROVIDE also shares the loss that moves its weights, before them.
-    shared = {1: 0, 8: 2 if system == "PROVIDE" else 1}[num_devices]
-    assert count_all_reduces(text) == shared
+    found = count_all_reduces(text)
+    if num_devices == 1:
+        assert found == 0
+    elif system == "SRVP":
+        assert found > 1  # batch normalisation: statistics are those of the whole batch
+    else:
+        assert found == 1  # gradients, metrics and, of PROVIDE, the loss that moves its weights, together
 
 
 @pytest.mark.parametrize("num_devices", [1, 8])
@@ -156,7 +160,7 @@ def test_the_reasoner_compiles(num_devices):
     assert count_all_reduces(text) >= (num_devices > 1)
 
 
-def test_serialised_functions_run_on_cards_too():
+def test_serialised_functions_run_on_cards_too(as_installed):
     config = small("ODDN")
     model = make_model(config)
     params = jax.jit(model.initialize)(jax.random.key(0))
