@@ -122,11 +122,15 @@ def test_other_loops_stay_loops(system, loops):
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_with_bfloat16_every_convolution_is_in_bfloat16(system):
+def test_with_bfloat16_convolutions_are_in_bfloat16(system):
     text = compiled(system, 1, compute_dtype="bfloat16").as_text()
     check_program(text)
-    types = [kernel.dtype for kernel in kernels(text) if kernel.kind == "convolution"]
-    assert len(types) > 5 and set(types) == {"bf16"}
+    flops = {"bf16": 0.0, "f32": 0.0}
+    for kernel in kernels(text):
+        if kernel.kind == "convolution":
+            flops[kernel.dtype] += kernel.count * kernel.flops
+    # What slots have in common, the coordinates, is convolved once for all of them, in float32.
+    assert flops["bf16"] > 0 and flops["f32"] < 0.01 * flops["bf16"]
 
 
 @pytest.mark.parametrize("num_devices", [1, 8])
@@ -185,7 +189,7 @@ def test_serialised_functions_run_on_cards_too(as_installed):
     [
         (1, 12, "float32", 9.2),
         (1, 12, "bfloat16", 4.9),
-        (8, 16, "float32", 2.0),
+        (8, 16, "float32", 1.6),
     ],
 )
 def test_the_paper_s_batch_fits_its_card_without_a_word(num_devices, batch_size, compute_dtype, gib):
