@@ -30,8 +30,8 @@ import numpy as np
 from data_pipelines.video import Footage, is_video_file, read_footage
 from experiments import command_line
 from experiments.pictures.forecast import draw, understand, write_arrays
-from experiments.runs.datasets import SIMULATED_INDEX, familiar_scenes
 from experiments.runs.logs import say
+from experiments.runs.scenes import SIMULATED_INDEX, familiar_scenes
 from experiments.runs.trained import Trained, add_model_argument, open_named
 
 

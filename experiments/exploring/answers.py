@@ -26,7 +26,7 @@ from experiments.exploring.sessions import Session, Sessions
 from experiments.exploring.wire import pack, to_pixels
 from experiments.pictures.analysis import centroids, has_background
 from experiments.pictures.drawing import slot_color
-from experiments.runs.datasets import familiar_scenes
+from experiments.runs.scenes import familiar_scenes
 from experiments.runs.trained import Trained
 
 MOST_SCENES = 10_000  # simulated ones to choose from

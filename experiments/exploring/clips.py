@@ -14,7 +14,7 @@ from data_pipelines.simulator import SceneConfig, Trajectory, generate_scene, vi
 from data_pipelines.simulator.scenes import Scene
 from data_pipelines.simulator.videos import film, stored_frames
 from data_pipelines.video import read_footage
-from experiments.runs.datasets import SIMULATED_INDEX
+from experiments.runs.scenes import SIMULATED_INDEX
 
 MOST_FRAMES = 64  # of a clip: what a tab keeps stays below some hundred megabytes, of the paper's model too
 MOST_UPLOADED = 32 * 2**20  # bytes

@@ -5,16 +5,8 @@ from collections.abc import Collection
 
 from data_pipelines import build, clips, loaders
 from data_pipelines.datasets import build_command, read_index
-from data_pipelines.simulator import CLEVRER, QUICKSTART, SceneConfig
 from experiments.config import DataConfig, TrainConfig, longest_clip
 from oddn_jax import ODDNConfig
-
-SIMULATED_INDEX = 900_000  # of a scene that no data set has by default
-
-
-def familiar_scenes(data: DataConfig | None) -> SceneConfig:
-    """The family of simulated scenes that is most like what a model was trained on."""
-    return QUICKSTART if data and data.config.startswith("quickstart") else CLEVRER
 
 
 def prepare(config: TrainConfig) -> pathlib.Path:

@@ -150,7 +150,7 @@ def test_finetuning_keeps_what_was_asked_for(pretrained):
     config = continued(source, "--config.data.data_dir=here", "--config.model.remat=step")
     assert (config.data.data_dir, config.data.stride) == ("here", 8)
     assert (config.model.remat, config.model.num_slots) == ("step", 5)
-    assert before.model.remat == "none"
+    assert before.model.remat == "auto"
 
 
 def test_a_plain_run_goes_on_as_oddn_l(pretrained):
