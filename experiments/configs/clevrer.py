@@ -8,7 +8,7 @@ VARIANT is a preset, or changes to one, joined by commas: `prediction`, `no_rela
 | variant    | data             | hours       | hardware       | score                                |
 |------------|------------------|-------------|----------------|--------------------------------------|
 | quickstart | simulated, 32x32 | 0.1         | 2 CPU cores    | F-ARI 70 %, mIoU 57 % (simulated)    |
-| clevrer    | simulated, 64x64 | 1.5         | 2 CPU cores    | see docs/results.md                  |
+| clevrer    | simulated, 64x64 | not run yet | 2 CPU cores    | not run yet                          |
 | prediction | CLEVRER, 64x64   | not run yet | 1 GPU and more | not run yet                          |
 | reasoning  | CLEVRER, 64x96   | not run yet | 1 GPU and more | not run yet                          |
 | any change | as its preset    | not run yet | 1 GPU and more | not run yet                          |

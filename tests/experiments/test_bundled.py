@@ -41,7 +41,7 @@ def scores(data):
 
 def test_it_separates_objects_and_the_background(scores):
     assert scores["fg_ari"]["n"] == CLIPS
-    assert scores["fg_ari"]["mean"] > 0.65
+    assert scores["fg_ari"]["mean"] > 0.7
     assert scores["miou"]["mean"] > 0.5
     assert scores["ari"]["mean"] > 0.55
 
@@ -61,7 +61,7 @@ def test_it_predicts_better_than_repeating_the_last_frame(scores):
 
 def test_its_dynamics_tell_the_velocity(scores):
     """On 100 clips R2 is 0.40; the map is fitted to eight of these 16."""
-    assert scores["dynamics_r2"]["mean"] > 0.15
+    assert scores["dynamics_r2"]["mean"] > 0.3
 
 
 def test_the_header_states_such_scores(scores):
