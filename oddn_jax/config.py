@@ -271,6 +271,6 @@ PRESETS = {
         num_slots=7,
         latent_size=16,
         hidden_size=128,
-        convolution_channels=32,
+        background_slot=4.0,  # six other slots and four times the floor: with 3 they take it (training diary)
     ),
 }

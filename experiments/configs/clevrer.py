@@ -84,5 +84,5 @@ def small_clevrer() -> TrainConfig:
     config.data = DataConfig(
         name="simulated_clevrer", config="64x64_six_objects-stride_4-num_train_1200-num_validation_200"
     )
-    config.num_steps, config.resolutions = 14000, ((0.5, 2), (1.0, 1))
+    config.num_steps, config.curriculum = 14000, ((0.8, 3), (1.0, 5))
     return config
