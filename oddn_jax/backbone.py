@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
@@ -197,6 +198,27 @@ class Backbone(VideoModel):
         return self.clone(config=coarse), coarsen
 
     @nn.nowrap
+    def adopt(self, params: Params, former: VideoModel) -> Params:
+        """Takes the parameters of a model of other pictures, or with another number of slots, to start from.
+
+        All layers but one work on neighbourhoods of pixels, or on slots, and fit as they are. The dense code of the
+        refinement network takes for each place of its picture the weights of the place nearest to it in the former's,
+        as if both were of one size. A slot too many starts as one of the former's does, but not as the background's.
+
+        Source: our choice; small scenes of few objects are learned first, at a fraction of the cost (training diary).
+        """
+        if type(former) is not type(self):
+            return params
+        code, posterior = params["refinement"]["code"], params["initial_posterior"]
+        sizes = code_picture(former.config), code_picture(self.config)
+        if sizes[0] != sizes[1]:
+            params = params | {"refinement": params["refinement"] | {"code": _nearest_pixels(code, *sizes)}}
+        if posterior.ndim == 2 and len(posterior) != self.config.num_slots:
+            others = np.arange(self.config.num_slots - 1) % (len(posterior) - 1)
+            params = params | {"initial_posterior": posterior[np.append(0, 1 + others)]}
+        return params
+
+    @nn.nowrap
     def observed_latents(self, inference: Inference) -> Float[Array, "*b k l"]:
         """The latents from which training predicts, by `prediction_latents`."""
         return inference.posterior.mean if self.config.prediction_latents == "mean" else inference.latents
@@ -264,6 +286,13 @@ def _sum_pixels(code: dict[str, Any], size: tuple[int, int], factor: int) -> dic
     channels = inputs // (rows * columns * factor**2)
     kernel = code["kernel"].reshape(rows, factor, columns, factor, channels, outputs).sum((1, 3))
     return code | {"kernel": kernel.reshape(-1, outputs)}
+
+
+def _nearest_pixels(code: dict[str, Any], size: tuple[int, int], wanted: tuple[int, int]) -> dict[str, Any]:
+    """The dense code of a picture of the wanted size, of that of one of another size."""
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for m, n in zip(size, wanted))
+    kernel = code["kernel"].reshape(*size, -1, code["kernel"].shape[-1])
+    return code | {"kernel": kernel[rows][:, columns].reshape(-1, kernel.shape[-1])}
 
 
 def _sum_patch(layer: dict[str, Any]) -> dict[str, Any]:

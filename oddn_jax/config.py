@@ -269,8 +269,6 @@ PRESETS = {
         image_height=64,
         image_width=64,
         num_slots=7,
-        latent_size=16,
-        hidden_size=128,
         background_slot=4.0,  # six other slots and four times the floor: with 3 they take it (training diary)
     ),
 }

@@ -156,6 +156,11 @@ class VideoModel(nn.Module):
         raise ValueError(f"{type(self).__name__} has no form for coarser pictures")
 
     @nn.nowrap
+    def adopt(self, params: Params, former: "VideoModel") -> Params:
+        """Takes the parameters of another model to start from; as they are, where a system knows no better."""
+        return params
+
+    @nn.nowrap
     def _look(self, params: Params, video: Video, key: PRNGKeyArray) -> Seen:
         """`look` at clips that may be anything, each with its part of one key."""
         video = self.check_clips(video)

@@ -1,7 +1,6 @@
 """The training loop, top down: evaluate if due, save if due, draw if due, take the batch, step, log if due."""
 
 import contextlib
-import os
 import pathlib
 import signal
 import time
@@ -21,6 +20,7 @@ from experiments.machine.fitting import explain_choice
 from experiments.machine.guards import catch_signals, explain_exhausted_memory, explain_full_disk
 from experiments.runs import checkpoints, datasets, mean_frame, run_folder
 from experiments.runs.logs import MetricLog, say
+from experiments.runs.trained import open_named
 from experiments.training import steps, strips
 from experiments.training.steps import TrainState
 
@@ -182,21 +182,25 @@ def starting_state(
         say(f"weights: from scratch, seed {config.seed}")
         return state
     steps.check_groups("fresh", config.fresh, shapes.params)
-    params = read_params(config.init_from, shapes.params, config.fresh)
+    params = read_params(config.init_from, steps.make_model(config), shapes.params, config.fresh)
     say(f"weights: config.init_from={config.init_from}" + "".join(f", new {name}" for name in config.fresh))
     return state._replace(params={**state.params, **jax.device_put(params, replicated)})
 
 
-def read_params(source: str, shapes: Mapping[str, Any], fresh: Sequence[str] = ()) -> dict[str, Any]:
-    """Reads the parameters of a run folder, an exported file or a bundled model for a model of the given shapes.
+def read_params(
+    source: str, model: oddn_jax.VideoModel, shapes: Mapping[str, Any], fresh: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Reads the parameters of a run folder, an exported file or a bundled model, for `model` to `adopt`.
 
     Args:
+        shapes: of the parameters of `model`.
         fresh: groups of parameters that are left out.
 
     Raises:
         ValueError: they are of another model; names the first parameter that differs.
     """
-    params = checkpoints.load_params(source) if os.path.isdir(source) else oddn_jax.load(source)[1]
+    found = open_named(source)
+    params = model.adopt(found.params, found.model)
     params, shapes = ({k: v for k, v in tree.items() if k not in fresh} for tree in (params, shapes))
     held, wanted = (
         {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}

@@ -152,7 +152,7 @@ def test_weights_of_another_run(finished, config, tmp_path, capsys, form):
     shapes = jax.eval_shape(lambda: state.params)
     shapes["decoder"]["conv_0"]["bias"] = jax.ShapeDtypeStruct((5,), "f4")
     with pytest.raises(ValueError, match=r"does not fit config.model: decoder/conv_0/bias has shape \(8,\)"):
-        loop.read_params(config.init_from, shapes)
+        loop.read_params(config.init_from, steps.make_model(config), shapes)
 
 
 def test_fresh_parameters_do_not_come_from_the_other_run(finished, config, tmp_path):
