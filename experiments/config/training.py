@@ -36,7 +36,8 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     workdir: str = "runs/prediction"
     seed: int = 0  # initial parameters, noise, order of the data
-    init_from: str | None = None  # start from the parameters of this run folder or .safetensors file
+    # Start from the parameters of this run folder or .safetensors file; pictures and slots may be others (`adopt`).
+    init_from: str | None = None
 
     # Groups of parameters that start anew instead: "distiller", "relation", "predictor" are the dynamics (our choice).
     fresh: tuple = ()

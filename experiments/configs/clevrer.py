@@ -78,7 +78,7 @@ def quickstart() -> TrainConfig:
 
 
 def small_clevrer() -> TrainConfig:
-    """An hour or two on two CPU cores: scenes of CLEVRER's kind at its size, six objects; from the small scenes' model."""
+    """An hour and a half on two CPU cores: six objects at CLEVRER's own size, from the model of small scenes."""
     config = quickstart()
     config.model = ODDNConfig.preset("clevrer")
     config.data = DataConfig(
