@@ -35,10 +35,8 @@ def clip_starts(video_frames: int, num_frames: int, gap: int) -> np.ndarray:
     return np.arange(max(0, video_frames - clip_span(num_frames, gap) + 1))
 
 
-def collision_clip_frames(collision_frames: np.ndarray, start: int, num_frames: int, gap: int) -> np.ndarray:
-    """The clip frames i64[c] in which touches first show: the first clip frame at or after each touch.
-
-    Touches before the clip's first frame and after its last are left out.
+def collisions_in_clip(collision_frames: np.ndarray, start: int, num_frames: int, gap: int) -> np.ndarray:
+    """Which touches lie between a clip's first frame and its last, both counted: bool[c].
 
     Args:
         collision_frames: frames of the touches, i[c].
@@ -47,8 +45,22 @@ def collision_clip_frames(collision_frames: np.ndarray, start: int, num_frames: 
         gap: frames between two frames of the clip.
     """
     offset = np.asarray(collision_frames, np.int64) - start
-    shown = -(-offset // gap)
-    return shown[(offset >= 0) & (shown < num_frames)]
+    return (offset >= 0) & (offset < clip_span(num_frames, gap))
+
+
+def collision_clip_frames(collision_frames: np.ndarray, start: int, num_frames: int, gap: int) -> np.ndarray:
+    """The clip frames i64[c] in which touches first show: the first clip frame at or after each touch.
+
+    Touches before the clip's first frame and after its last are left out; arguments as of `collisions_in_clip`.
+    """
+    inside = collisions_in_clip(collision_frames, start, num_frames, gap)
+    return -(-(np.asarray(collision_frames, np.int64)[inside] - start) // gap)
+
+
+def places_of(wanted: np.ndarray, object_id: np.ndarray) -> np.ndarray:
+    """The place of each id i[*b] among different ones i[n]: i64[*b], -1 where it is not among them."""
+    same = np.asarray(wanted)[..., None] == np.asarray(object_id)
+    return same @ np.arange(1, len(object_id) + 1) - 1
 
 
 def collision_starts(

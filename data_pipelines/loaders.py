@@ -135,8 +135,9 @@ def evaluation_batches(
     Returns:
         An iterator of dicts as `training_batches`, and image_position f32[b t n 2] (pixels, x then y; NaN where
         unknown, out of view or padding), image_velocity f32[b t n 2] (pixels per clip frame, likewise), object_id
-        i32[b n] padded with -1, collision_frame i32[b c] (the first clip frame at or after the touch) padded with -1.
-        n and c are the most that a video of the split has, at least 1.
+        i32[b n] padded with -1, collision_frame i32[b c] (the first clip frame at or after the touch) and
+        collision_places i32[b c 2] (which two of the n objects touch), both padded with -1. n and c are the most that a
+        video of the split has, at least 1.
 
     Raises:
         FileNotFoundError: the folder holds no data set.
@@ -189,14 +190,19 @@ class _EvaluationClip(grain.transforms.Map):
         hidden = ~record["inside_camera_view"][taken][..., None]
         image_position = np.where(hidden, np.nan, record["image_position"][taken])
         image_velocity = np.where(hidden, np.nan, record["image_velocity"][taken] * self._gap)
-        collision_frames = clip_rules.collision_clip_frames(
-            record["collisions"]["frame_id"], start, self._num_frames, self._gap
-        )
+        object_id = np.asarray(record["objects"]["object_id"])
+        touches = np.asarray(record["collisions"]["frame_id"]), start, self._num_frames, self._gap
+        pairs = np.reshape(record["collisions"]["object_ids"], (-1, 2))[
+            clip_rules.collisions_in_clip(*touches)
+        ]
+        places = clip_rules.places_of(pairs, object_id)
+        collision_frames = clip_rules.collision_clip_frames(*touches)
         return _clip(record, position, start, self._num_frames, self._gap) | {
             "image_position": _padded(image_position, 1, self._num_objects, np.nan).astype(np.float32),
             "image_velocity": _padded(image_velocity, 1, self._num_objects, np.nan).astype(np.float32),
-            "object_id": _padded(record["objects"]["object_id"], 0, self._num_objects, -1).astype(np.int32),
+            "object_id": _padded(object_id, 0, self._num_objects, -1).astype(np.int32),
             "collision_frame": _padded(collision_frames, 0, self._num_collisions, -1).astype(np.int32),
+            "collision_places": _padded(places, 0, self._num_collisions, -1).astype(np.int32),
         }
 
 

@@ -5,11 +5,14 @@
 
 Without options: the quickstart's run on the data that it was trained on. The table goes to stdout, and everything to
 metrics.json in the run's folder. The paper's clips (1,000 clips of 10 frames with six objects in view) are taken where
-the data has some. Simulated ones, as many as wanted, are made by
+the data has some. Predictions are scored pixel by pixel, and by where they put the objects: over all clips, over those
+with a collision and without, and over the halves whose objects move more and less. Simulated clips, as many as wanted,
+are made by
 
     python -m data_pipelines.build simulated_clevrer/64x64_six_objects --stride=4 --num_train=100
 
-which names the data set to give to --data. The same model, data and machine give the same numbers to the last bit.
+which names the data set to give to --data; --num_predicted asks for more frames than the usual six. The same model,
+data and machine give the same numbers to the last bit.
 """
 
 import argparse
@@ -28,10 +31,6 @@ def main(options: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError, ValueError: the model, the data or an option is unusable.
     """
-    for name in ("num_frames", "limit", "stride", "batch_size"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} must be at least 1, not {value}")
     found = trained.open_trained(options.run, options.export, options.step)
     output = output_path(found, options)
     record = protocol.score(found, options)

@@ -10,7 +10,7 @@ from typing import Any
 import oddn_jax
 from data_pipelines import loaders
 from experiments.config import DataConfig
-from experiments.evaluation import scoring
+from experiments.evaluation import scoring, summaries
 from experiments.evaluation.scoring import Clips
 from experiments.runs import datasets, run_folder, trained
 from oddn_jax.lpips import lpips_weights
@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     trained.add_data_arguments(parser)
     parser.add_argument("--clips", choices=scoring.RULES, help="(default: paper, or first without any)")
     parser.add_argument("--num_frames", type=int, help=f"frames of a clip (default: {NUM_FRAMES}, or all)")
+    parser.add_argument(
+        "--num_predicted", type=int, help="frames to predict (default: the model's, mostly 6)"
+    )
     parser.add_argument("--limit", type=int, help="only the first so many clips (default: all; paper: 1000)")
     parser.add_argument("--stride", type=int, help="source frames from frame to frame (default: the run's)")
     parser.add_argument("--batch_size", type=int, default=4, help="clips at a time (default: %(default)s)")
@@ -35,23 +38,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]:
-    """The scores of a model, under "metrics" as `scoring.evaluate` gives them, and what they are of.
+    """The scores of a model, under "metrics" as `summaries.summary` gives them, under "by_clip" as `summaries.by_clip`,
+    and what they are of.
 
     Raises:
         FileNotFoundError, ValueError: the data or an option is unusable.
     """
-    for name in ("num_frames", "limit", "stride", "batch_size"):
+    for name in ("num_frames", "num_predicted", "limit", "stride", "batch_size"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise ValueError(f"--{name}={value} must be at least 1")
+            raise ValueError(f"--{name} must be at least 1, not {value}")
     weights = lpips_weights() if options.lpips else None
     data = trained.choose_data(found, options)
     data = dataclasses.replace(data, stride=options.stride or data.stride)
     observed = found.model.num_context_frames
     dataset_dir, split = datasets.find_split(data, found.model.config, options.split)
     clips = choose_clips(dataset_dir, split, data, observed, options)
-    num_predicted = min(found.model.num_rollout_steps, clips.num_frames - observed)
-    scores = scoring.evaluate(
+    num_predicted = options.num_predicted or min(found.model.num_rollout_steps, clips.num_frames - observed)
+    measured = scoring.measure(
         scoring.look_of(found.model, num_predicted),
         found.params,
         clips,
@@ -61,7 +65,11 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
         lpips_weights=weights,
         compiler_options=oddn_jax.compiler_options(),
     )
-    return describe(found, data, clips) | {"num_observed": observed, "metrics": scores}
+    return describe(found, data, clips) | {
+        "num_observed": observed,
+        "metrics": summaries.summary(measured),
+        "by_clip": summaries.by_clip(measured),
+    }
 
 
 def choose_clips(
@@ -70,10 +78,17 @@ def choose_clips(
     """The clips of a split that the options ask for; silent, the paper's if there are some, as long as they can be.
 
     Raises:
-        ValueError: there are none, or none with a frame to predict.
+        ValueError: there are none, or none with a frame to predict, or with as many as the options ask for.
     """
     summary = loaders.dataset_summary(dataset_dir, split)
-    num_frames = options.num_frames or min(NUM_FRAMES, datasets.frames_available(summary, data.stride))
+    wanted = num_observed + (options.num_predicted or 0)
+    available = datasets.frames_available(summary, data.stride)
+    num_frames = options.num_frames or min(max(NUM_FRAMES, wanted), available)
+    if num_frames < wanted:
+        raise ValueError(
+            f"--num_predicted={options.num_predicted}: clips of {num_frames} frames leave {num_frames - num_observed} "
+            f"to predict from {num_observed}; {wanted} are needed, and the videos have {available} at this stride"
+        )
     if num_frames <= num_observed:
         raise ValueError(
             f"clips of {num_frames} frames leave nothing to predict from {num_observed}: take longer videos, a larger "

@@ -1,4 +1,4 @@
-"""The scores of a model over the clips of a data set: in batches, and each time the same to the last bit."""
+"""What a model makes of the clips of a data set, in numbers: in batches, and each time the same to the last bit."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ from data_pipelines import clips as clip_rules
 from data_pipelines import loaders
 from data_pipelines.datasets import dataset_summary, read_index
 from data_pipelines.progress import Progress
-from experiments.evaluation import probe
+from experiments.evaluation import objects, probe
 from experiments.runs.logs import say
 from experiments.training.steps import clip_keys
 from oddn_jax import Seen, VideoModel, metrics
@@ -83,7 +83,17 @@ def _limit(clips: Clips) -> int | None:
     return RULES[clips.rule].get("limit") if clips.limit is None else clips.limit
 
 
-def evaluate(
+class Measured(NamedTuple):
+    """The numbers of each clip, of which `summaries` makes scores; entries of lists are clips, in their order."""
+
+    rows: list[dict[str, np.ndarray]]  # by name, f64 or, of each predicted frame, f64[s]
+    turns: list[list[bool]]  # of the collisions that `objects.turns` looks at
+    collides: list[bool | None]  # whether a touch first shows in a predicted frame; None where nobody knows
+    samples: list[probe.Samples] | None  # of the clips with ground truth; None for a model without dynamics
+    has_slots: bool
+
+
+def measure(
     look: Look,
     params: Any,
     clips: Clips,
@@ -93,8 +103,8 @@ def evaluate(
     batch_size: int,
     lpips_weights: Mapping[str, Any] | None = None,
     compiler_options: Mapping[str, str] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Scores a model over clips; nothing but the numbers of each clip is kept.
+) -> Measured:
+    """Looks at clips with a model; nothing but the numbers of each clip is kept.
 
     Args:
         look: how the model is asked.
@@ -104,19 +114,11 @@ def evaluate(
         lpips_weights: of `oddn_jax.lpips.lpips_weights`; without them LPIPS is not measured.
         compiler_options: of `oddn_jax.compiler_options`.
 
-    Returns:
-        By name {"mean", "standard_error", "n"}, over clips, each clip's mean over its frames being one sample: `mse`,
-        `psnr`, `ssim` and perhaps `lpips` of the reconstruction; `ari`, `fg_ari` and `miou` over the clips with ground
-        truth; `predicted_`, `copy_last_` and `mean_frame_` `mse` and so on as lists with an entry for each predicted
-        frame; `dynamics_r2`, `dynamics_r2_x` and `dynamics_r2_y` of `probe.fit_velocity`, n being the held-out samples.
-        Means are None where n is 0 (or R2 has no value); what the model does not have is left out. PSNR of a frame is
-        at most 58.9 dB.
-
     Raises:
         ValueError: there is no such clip, or the model's output is not finite.
 
     What a clip's segmentation shows beyond its annotated objects (a detector's mistake, or a video without annotation)
-    counts as objects of their own; the dynamics are compared for annotated objects only.
+    counts as objects of their own; dynamics and predictions are compared for annotated objects only.
     """
     num_labels = dataset_summary(clips.dataset_dir, clips.split).num_objects + 1
     background = None if mean_frame is None else mean_frame / np.float32(255)
@@ -129,7 +131,7 @@ def evaluate(
         **RULES[clips.rule] | {"limit": _limit(clips)},
     )
     score_batch = jax.jit(_score, static_argnums=(0, 1, 2), compiler_options=dict(compiler_options or {}))
-    rows, samples, has_slots, has_dynamics, with_strangers = [], [], False, False, 0
+    rows, tracks, samples, turns, collides, with_strangers = [], {}, [], [], [], 0
     progress = Progress("evaluating", math.ceil(count_clips(clips) / batch_size), "batches")
     with contextlib.closing(batches), contextlib.closing(progress):
         for batch in batches:
@@ -138,8 +140,8 @@ def evaluate(
             # More of them are compiled for anew, which happens once or twice in a data set.
             num_labels = max(num_labels, int(batch["segmentation"].max()) + 1)
             arrays = params, background, lpips_weights, *_filled(batch, batch_size)
-            scores, slots = jax.device_get(score_batch(look, num_labels, num_observed, *arrays))
-            has_slots, has_dynamics = "ari" in scores, bool(slots)
+            scores, slots, regions = jax.device_get(score_batch(look, num_labels, num_observed, *arrays))
+            num_predicted = len(scores["predicted_mse"][0]) if "predicted_mse" in scores else 0
             for clip, example_id in enumerate(batch["example_id"]):
                 known = batch["has_segmentation"][clip]
                 row = {
@@ -148,6 +150,17 @@ def evaluate(
                     if known or name not in MASK_METRICS
                 }
                 _check_finite(row, example_id, clips)
+                annotated = (batch["object_id"][clip] >= 0).any()
+                touched = (batch["collision_frame"][clip] >= num_observed).any()
+                collides.append(bool(touched) if annotated else None)
+                turns.append([])
+                if known and num_predicted:
+                    shown = batch["segmentation"][clip, : num_observed + num_predicted]
+                    of_model = (x[clip] for x in regions)
+                    followed = objects.follow(shown, batch["object_id"][clip], num_observed, *of_model)
+                    touches = batch["collision_frame"][clip], batch["collision_places"][clip]
+                    turns[-1] = objects.turns(followed, *touches)
+                    tracks[len(rows)] = followed
                 rows.append(row)
                 if known and slots:
                     overlap, dynamics = (values[clip] for values in slots)
@@ -159,11 +172,9 @@ def evaluate(
             f"{with_strangers} of {len(rows)} clips show things that are not annotated: they count as objects of their "
             "own"
         )
-    # Without ground truth a model with slots has scores of no clips; one without slots has no such scores.
-    masks = MASK_METRICS if has_slots else ()
-    names = dict.fromkeys([*(name for row in rows for name in row), *masks])
-    summary = {name: summarise([row[name] for row in rows if name in row]) for name in names}
-    return summary | _dynamics(samples) if has_dynamics else summary
+    for place, of_objects in zip(tracks, objects.scores(list(tracks.values()), num_predicted)):
+        rows[place] |= of_objects
+    return Measured(rows, turns, collides, samples if slots else None, "ari" in scores)
 
 
 def number_labels(batch: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
@@ -199,9 +210,10 @@ def _filled(batch: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, ...
 def _score(
     look, num_labels, num_observed, params, background, lpips_weights, video, segmentation, example_id
 ):
-    """Scores by name, f32[b] or f32[b s], and what the probe of the dynamics needs: overlaps f32[b t n n], dynamics."""
+    """Scores by name, f32[b] or f32[b s]; what the probe of the dynamics needs, overlaps f32[b t n n] and dynamics; and
+    what objects are followed by: overlaps f32[b n n] and slots i32[b h w] of the last observed frame, i32[b s h w]."""
     seen = look(params, video, example_id)
-    scores, slots = {}, ()
+    scores, slots, regions = {}, (), ()
     compare = functools.partial(_compare, lpips_weights)
     if seen.reconstruction is not None:
         compared = compare("", seen.reconstruction, video)
@@ -213,9 +225,13 @@ def _score(
         scores["fg_ari"] = metrics.ari(segmentation, slot, num_labels, foreground_only=True).mean(-1)
         if num_labels <= metrics.MAX_MATCHED_LABELS:
             scores["miou"] = metrics.miou(segmentation, slot, num_labels).mean(-1)
+        # As F-ARI: whose the background is does not matter, slots may share it.
+        overlap = metrics.iou(segmentation, slot, num_labels, foreground_only=True)
         if seen.dynamics is not None:
-            # As F-ARI: whose the background is does not matter, slots may share it.
-            slots = metrics.iou(segmentation, slot, num_labels, foreground_only=True), seen.dynamics
+            slots = overlap, seen.dynamics
+        if seen.predicted_masks is not None:
+            last = num_observed - 1
+            regions = overlap[:, last], slot[:, last], metrics.largest_slot(seen.predicted_masks)
     if seen.predicted is not None:
         future = video[:, num_observed : num_observed + seen.predicted.shape[1]]
         scores |= compare("predicted_", seen.predicted, future)
@@ -223,7 +239,7 @@ def _score(
         scores |= compare("copy_last_", jnp.broadcast_to(last, future.shape), future)
         if background is not None:
             scores |= compare("mean_frame_", jnp.broadcast_to(background, future.shape), future)
-    return scores, slots
+    return scores, slots, regions
 
 
 def _compare(
@@ -245,18 +261,3 @@ def _check_finite(row: Mapping[str, np.ndarray], example_id: int, clips: Clips) 
         raise ValueError(
             f"{wrong[0]} is not finite in video {example_id} of {clips.split}: the model is broken"
         )
-
-
-def summarise(samples: list[np.ndarray]) -> dict[str, Any]:
-    """Mean, standard error and number of samples; of several numbers at once where each sample is a list."""
-    if not samples:
-        return {"mean": None, "standard_error": None, "n": 0}
-    samples = np.stack(samples)
-    error = (samples.std(0, ddof=1) / math.sqrt(len(samples))).tolist() if len(samples) > 1 else None
-    return {"mean": samples.mean(0).tolist(), "standard_error": error, "n": len(samples)}
-
-
-def _dynamics(samples: list[probe.Samples]) -> dict[str, dict[str, Any]]:
-    fit = probe.fit_velocity(samples)
-    rest = {"standard_error": None, "n": fit.num_held_out, "n_fitted": fit.num_fitted}
-    return {f"dynamics_{name}": {"mean": getattr(fit, name), **rest} for name in ("r2", "r2_x", "r2_y")}

@@ -25,6 +25,19 @@ PREDICTORS = {
     "copy_last": "copy of the last frame",
     "mean_frame": "mean training frame",
 }
+# Where predictions put the objects, see `objects`.
+OBJECT_METRICS = {"centre_error": ("centres (px)", 1, ".2f"), "lost": ("lost (%)", 100, ".1f")}
+OBJECT_PREDICTORS = {
+    "predicted": "model",
+    "copy_last": "objects stay",
+    "mean_place": "all in the middle",
+}
+KINDS = {
+    "with_collision": "with a collision among the predicted frames",
+    "without_collision": "without",
+    "moving": "the half whose objects move more",
+    "still": "the half whose objects move less",
+}
 
 
 def table(record: dict[str, Any]) -> str:
@@ -50,7 +63,7 @@ def table(record: dict[str, Any]) -> str:
     if "ari" not in scores:
         lines.append(f"{row} has no slots: there is nothing to compare with the true segmentation")
     if "predicted_mse" in scores:
-        lines += ["", *_prediction_lines(record, measured)]
+        lines += ["", *_prediction_lines(record, measured), *_lines_by_clip(record)]
     else:
         lines += ["", f"{row} predicts no frames"]
     if "dynamics_r2" in scores:
@@ -67,20 +80,47 @@ def table(record: dict[str, Any]) -> str:
 def _prediction_lines(record: dict[str, Any], measured: dict[str, tuple[str, float, str]]) -> list[str]:
     scores, observed = record["metrics"], record["num_observed"]
     num_predicted = len(scores["predicted_mse"]["mean"])
-    short = ", as many as these clips hold" if num_predicted < 6 else ""
+    is_all = record["num_frames"] == observed + num_predicted
+    short = ", as many as these clips hold" if num_predicted < 6 and is_all else ""
     lines = [
         f"prediction of {num_predicted} frames from {observed}{short}; the paper plots 6 (Figure 7) and "
         "gives no numbers",
-        f"{'frame':<34}" + "".join(f"{step + 1 + observed:>10}" for step in range(num_predicted)),
+        f"{'frame':<36}" + "".join(f"{step + 1 + observed:>10}" for step in range(num_predicted)),
     ]
-    for name, (label, scale, form) in measured.items():
-        for predictor, who in PREDICTORS.items():
-            if f"{predictor}_{name}" in scores:
-                means = scores[f"{predictor}_{name}"]["mean"]
-                numbers = "".join(f"{_number(x, scale, form):>10}" for x in means)
-                lines.append(f"{label:<11}{who:<23}{numbers}")
+    lines += _curves(scores, measured, PREDICTORS) + _object_lines(scores)
     if "mean_frame_mse" not in scores:
         lines.append(f"the mean training frame is left out: {record['model']} does not hold it")
+    return lines
+
+
+def _curves(
+    scores: dict[str, Any], shown: dict[str, tuple[str, float, str]], predictors: dict[str, str]
+) -> list[str]:
+    lines = []
+    for name, (label, scale, form) in shown.items():
+        for predictor, who in predictors.items():
+            means = scores.get(f"{predictor}_{name}", {"mean": None})["mean"]
+            if means is not None:
+                lines.append(
+                    f"{label:<13}{who:<23}" + "".join(f"{_number(x, scale, form):>10}" for x in means)
+                )
+    return lines
+
+
+def _object_lines(scores: dict[str, Any]) -> list[str]:
+    lines = _curves(scores, OBJECT_METRICS, OBJECT_PREDICTORS)
+    turned = scores.get("collision_turns")
+    if turned is not None:
+        share = _number(turned["mean"], 100, ".1f")
+        lines.append(f"both objects turn the right way after {share} % of {turned['n']} collisions")
+    return lines
+
+
+def _lines_by_clip(record: dict[str, Any]) -> list[str]:
+    lines = []
+    for kind, scores in record["by_clip"].items():
+        lines += ["", f"{scores['predicted_mse']['n']} clips: {KINDS[kind]}"]
+        lines += _curves(scores, {"mse": METRICS["mse"]}, PREDICTORS) + _object_lines(scores)
     return lines
 
 

@@ -67,6 +67,12 @@ def test_the_edges_of_the_collision_window():
     assert clips.collision_clip_frames(np.array([60]), 60 - 4, 8, 4).tolist() == [1]
 
 
+def test_places_of_ids():
+    assert clips.places_of([[7, 2], [2, 9]], [2, 5, 7]).tolist() == [[2, 0], [0, -1]]
+    assert clips.places_of(np.zeros((0, 2), int), [2]).shape == (0, 2)
+    assert clips.places_of([[0, 1]], []).tolist() == [[-1, -1]]
+
+
 def test_stored_at_a_stride_gives_the_same_clips():
     """What a data set stored at stride 4 knows of a touch is enough."""
     rng = np.random.default_rng(1)

@@ -191,6 +191,8 @@ def test_evaluation_gives_positions_of_what_is_in_view(dataset):
     assert np.isnan(batch["image_position"][3, :, 1]).all()
     # Clip frames 0 2 4 6: touches in 3 and 4 first show in clip frame 2; that of frame 17 is outside.
     np.testing.assert_array_equal(batch["collision_frame"][:2], [[-1, -1, -1], [2, 2, -1]])
+    nobody = [-1, -1]
+    np.testing.assert_array_equal(batch["collision_places"][:2], [[nobody] * 3, [[0, 1], [0, 1], nobody]])
 
 
 def test_evaluation_clips_of_the_paper(dataset):

@@ -61,6 +61,11 @@ def test_a_run_again_and_its_export_have_the_same_scores(workdir, run_program, t
     scores = record["metrics"]
     assert len(scores["predicted_mse"]["mean"]) == len(scores["mean_frame_ssim"]["mean"]) == 6
     assert scores["ari"]["n"] == 8 and scores["ari"]["mean"] != 0
+    assert len(scores["predicted_centre_error"]["mean"]) == len(scores["copy_last_lost"]["mean"]) == 6
+    assert {"with_collision", "moving", "still"} <= set(record["by_clip"])
+    assert (
+        "4 clips: the half whose objects move more" in output and "both objects turn the right way" in output
+    )
 
     exported = tmp_path / "model.safetensors"
     opened = trained.open_trained(str(workdir))
@@ -107,6 +112,14 @@ def test_shorter_clips_hold_fewer_predicted_frames(workdir, tmp_path, capsys):
     assert json.loads((tmp_path / "short.json").read_text())["metrics"]["dynamics_r2"]["mean"] is None
 
 
+def test_as_many_frames_are_predicted_as_asked_for(workdir, tmp_path, capsys):
+    arguments = (f"--run={workdir}", "--num_predicted=8", "--limit=2", f"--output={tmp_path}/long.json")
+    assert run_evaluate(*arguments) == 0
+    assert "prediction of 8 frames from 2; the paper plots 6" in capsys.readouterr().out
+    record = json.loads((tmp_path / "long.json").read_text())
+    assert len(record["metrics"]["predicted_mse"]["mean"]) == 8 and record["num_frames"] == 10
+
+
 def test_the_papers_clips_are_taken_where_there_are_some(workdir, data_dir, tmp_path, capsys):
     options = dict(height=16, width=16, stride=4, num_train=1, num_validation=2, supersampling=1)
     config = build.make_config("simulated_clevrer", "64x64_six_objects", **options)
@@ -137,6 +150,11 @@ def test_the_papers_clips_are_taken_where_there_are_some(workdir, data_dir, tmp_
         (["--clips=second"], "invalid choice"),
         (["--num_frames=2"], "nothing to predict"),
         (["--num_frames=11"], "too short for clips of 11 frames"),
+        (
+            ["--num_predicted=9"],
+            "clips of 10 frames leave 8 to predict from 2; 11 are needed, and the videos have 10",
+        ),
+        (["--num_predicted=0"], "--num_predicted must be at least 1"),
         (["--stride=3"], "no positive multiple of 4"),
         (["--batch_size=0"], "--batch_size must be at least 1"),
         (["--num_frames=0"], "--num_frames must be at least 1"),

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import center_of_mass
 
 from data_pipelines import build, loaders
 from data_pipelines.datasets import open_split
-from experiments.evaluation import scoring
+from experiments.evaluation import scoring, summaries
 from experiments.evaluation.scoring import Clips
 from experiments.runs import mean_frame
 from oddn_jax import Seen
@@ -37,18 +38,20 @@ def knowing_look(segmentation, dynamics=None):
     def look(params, video, example_id):
         masks = jax.nn.one_hot(jnp.asarray(segmentation)[example_id], 4, axis=2)[..., None]
         seen = None if dynamics is None else jnp.asarray(dynamics, jnp.float32)[example_id]
-        return Seen(video, slot_masks=masks, dynamics=seen, predicted=video[:, NUM_OBSERVED:])
+        future = {"predicted": video[:, NUM_OBSERVED:], "predicted_masks": masks[:, NUM_OBSERVED:]}
+        return Seen(video, slot_masks=masks, dynamics=seen, **future)
 
     return look
 
 
 def evaluate(look, clips, batch_size=3, mean=None):
-    return scoring.evaluate(look, {}, clips, mean, num_observed=NUM_OBSERVED, batch_size=batch_size)
+    measured = scoring.measure(look, {}, clips, mean, num_observed=NUM_OBSERVED, batch_size=batch_size)
+    return summaries.summary(measured)
 
 
 def test_the_compiler_gets_its_options(clips):
     with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
-        scoring.evaluate(
+        scoring.measure(
             lambda params, video, example_id: Seen(reconstruction=video),
             {},
             clips,
@@ -71,10 +74,38 @@ def test_the_truth_scores_one(clips, truth):
             "n": 8,
         }
     assert scores["mse"]["mean"] == 0 and scores["psnr"]["mean"] == pytest.approx(scoring.PSNR_LIMIT)
-    assert scores["predicted_mse"] == {"mean": [0] * 8, "standard_error": [0] * 8, "n": 8}
+    nothing = pytest.approx([0] * 8, abs=1e-9)
+    for name in ("predicted_mse", "predicted_centre_error", "predicted_lost"):
+        assert scores[name] == {"mean": nothing, "standard_error": nothing, "n": 8}
     for name in ("dynamics_r2", "dynamics_r2_x", "dynamics_r2_y"):
         assert scores[name]["mean"] == pytest.approx(1, abs=1e-5)
         assert scores[name]["n"] >= 50 and scores[name]["n_fitted"] >= 50
+
+
+def test_where_predictions_put_the_objects(clips, truth):
+    """The same masks one frame late: every object lags behind by what it moves in a frame, found by SciPy."""
+    late = truth["segmentation"][:, [0, 1, *range(1, 9)]]
+    measured = scoring.measure(knowing_look(late), {}, clips, None, num_observed=NUM_OBSERVED, batch_size=3)
+    scores, by_clip = summaries.summary(measured), summaries.by_clip(measured)
+    lags = np.full((8, 8), np.nan)
+    for clip, frame in np.ndindex(8, 8):
+        now, before = (truth["segmentation"][clip, t] for t in (frame + 2, frame + 1))
+        labels = [n + 1 for n in truth["object_id"][clip] if n >= 0]
+        assert set(labels) <= set(np.unique(now))  # the quickstart's objects stay in view
+        places = [np.array(center_of_mass(np.ones_like(x), x, labels)) for x in (now, before)]
+        lags[clip, frame] = np.linalg.norm(places[0] - places[1], axis=-1).mean()
+    np.testing.assert_allclose(scores["predicted_centre_error"]["mean"], lags.mean(0), rtol=1e-9)
+    error = lags.std(0, ddof=1) / 8**0.5
+    np.testing.assert_allclose(scores["predicted_centre_error"]["standard_error"], error, rtol=1e-9)
+    assert scores["copy_last_centre_error"]["mean"][-1] > 2 * lags[:, -1].mean()
+    touched = (truth["collision_frame"] >= NUM_OBSERVED).any(1)
+    assert 0 < touched.sum() < 8 and by_clip["with_collision"]["predicted_mse"]["n"] == touched.sum()
+    np.testing.assert_allclose(
+        by_clip["without_collision"]["predicted_centre_error"]["mean"], lags[~touched].mean(0), rtol=1e-9
+    )
+    assert by_clip["moving"]["predicted_mse"]["n"] == by_clip["still"]["predicted_mse"]["n"] == 4
+    halves = [by_clip[kind]["copy_last_centre_error"]["mean"] for kind in ("still", "moving")]
+    assert np.mean(halves[0]) < np.mean(scores["copy_last_centre_error"]["mean"]) < np.mean(halves[1])
 
 
 def test_shuffled_masks_score_about_nothing(clips, truth):
@@ -182,7 +213,9 @@ def test_lpips_is_measured_on_request(clips):
     background = np.zeros((16, 16, 3), np.float32)
     options = dict(num_observed=NUM_OBSERVED, batch_size=4, lpips_weights=weights)
     dark, equal = (
-        scoring.evaluate(look, {}, clips._replace(limit=limit), background, **options)["lpips"]
+        summaries.summary(scoring.measure(look, {}, clips._replace(limit=limit), background, **options))[
+            "lpips"
+        ]
         for limit in (4, 8)
     )
     assert dark["n"] == 4 and dark["mean"] > 1e-3
