@@ -15,6 +15,7 @@ DATASETS = (
     "simulated_block_towers",
     "clevrer_qa",
     "simulated_clevrer_qa",
+    "simulated_clevrer_scenes",
 )
 
 

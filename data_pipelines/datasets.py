@@ -122,12 +122,14 @@ def dataset_summary(dataset_dir: str | Path, split: str | None = None) -> Datase
 
     Raises:
         FileNotFoundError: the folder holds no data set.
-        ValueError: the data set has no such split.
+        ValueError: the data set has no such split, or is not of videos.
     """
     path = Path(dataset_dir)
     indices = read_indices(path) if split is None else {split: read_index(path, split)}
     entries = [entry for index in indices.values() for entry in index["entries"]]
     any_index = next(iter(indices.values()))
+    if "height" not in any_index:
+        raise ValueError(f"{path} holds no videos: {path.parent.parent.name} is a data set without pictures")
     return DatasetSummary(
         path=path,
         name=path.parent.parent.name,

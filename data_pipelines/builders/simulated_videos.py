@@ -1,4 +1,4 @@
-"""What the simulated data sets of videos have in common: options that are checked, and one task for each video."""
+"""What the simulated data sets of videos and of scenes have in common: checked options, and a task for each video."""
 
 import functools
 from collections.abc import Mapping
@@ -13,8 +13,6 @@ from data_pipelines.builders.videos import Tasks, VideoBuilder, VideoTask
 from data_pipelines.samples import Render, rendered_sample
 from data_pipelines.seeds import check_seed
 
-POSITIVE = ("height", "width", "stride", "supersampling")  # and num_SPLIT
-
 
 class SimulatedConfig(tfds.core.BuilderConfig):
     """What is simulated and how it is stored.
@@ -23,6 +21,8 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     KIND names, which chooses what is simulated.
     """
 
+    # Options of `Builder.render`, with `num_frames`, that must be above 0, as `num_SPLIT` must.
+    POSITIVE: ClassVar[tuple[str, ...]] = ("height", "width", "stride", "supersampling")
     KIND: ClassVar[str]
     CHOICES: ClassVar[Mapping[str, Any]]  # configurations of the simulator, by name
     # Numbers of videos, and with them the seeds, of one split never reach those of the other.
@@ -34,7 +34,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         chosen = getattr(self, self.KIND)
         if chosen not in self.CHOICES:
             raise ValueError(f"{self.KIND} must be one of {', '.join(self.CHOICES)}, not {chosen!r}")
-        for field in (*POSITIVE, *(f"num_{split}" for split in self.FIRST_INDEX)):
+        for field in (*self.POSITIVE, *(f"num_{split}" for split in self.FIRST_INDEX)):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")
         most = max(self.FIRST_INDEX.values())
@@ -72,13 +72,8 @@ class SimulatedVideoBuilder(VideoBuilder, skip_registration=True):
 
     def _tasks(self, raw_dir: Path | None) -> Tasks:
         config = self.builder_config
-        options = {
-            "height": config.height,
-            "width": config.width,
-            "stride": config.stride,
-            "num_frames": config.num_frames or None,
-            "supersampling": config.supersampling,
-        }
+        options = {name: getattr(config, name) for name in config.POSITIVE}
+        options["num_frames"] = config.num_frames or None
 
         def task(index):
             filename = config.FILENAME.format(index)

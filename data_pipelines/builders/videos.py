@@ -58,7 +58,7 @@ def index_entry(example: dict[str, Any]) -> dict[str, Any]:
     inside = np.asarray(example["inside_camera_view"])
     return {
         "scene_index": int(example["scene_index"]),
-        "num_frames": len(example["video"]),
+        "num_frames": len(inside),
         "num_objects": inside.shape[1],
         "collision_frames": [int(frame) for frame in example["collisions"]["frame_id"]],
         "all_visible": clips.all_visible_window(inside),

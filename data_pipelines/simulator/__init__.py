@@ -22,6 +22,7 @@ from data_pipelines.simulator.config import (
 from data_pipelines.simulator.records import (
     Collision,
     SceneObject,
+    SimulatedStates,
     SimulatedTower,
     SimulatedVideo,
     Trajectory,
@@ -31,6 +32,7 @@ from data_pipelines.simulator.records import (
 _NEEDS_MUJOCO = {
     "generate_scene": "videos",
     "generate_tower": "towers",
+    "simulate_states": "videos",
     "simulate_tower": "towers",
     "simulate_video": "videos",
 }
@@ -43,12 +45,14 @@ __all__ = [
     "Collision",
     "SceneConfig",
     "SceneObject",
+    "SimulatedStates",
     "SimulatedTower",
     "SimulatedVideo",
     "TowerConfig",
     "Trajectory",
     "generate_scene",
     "generate_tower",
+    "simulate_states",
     "simulate_tower",
     "simulate_video",
     "simulator_card",

@@ -43,6 +43,16 @@ class Trajectory(NamedTuple):
     collisions: tuple[Collision, ...]  # by time; also those after the visible frames
 
 
+class SimulatedStates(NamedTuple):
+    """What is true of some frames of a scene that is not drawn; `frame t` is a stored frame, as below."""
+
+    objects: tuple[SceneObject, ...]
+    location: np.ndarray  # f32[t n 3] world units
+    velocity: np.ndarray  # f32[t n 3] world units per second
+    inside_camera_view: np.ndarray  # bool[t n], in CLEVRER's 3:2 picture
+    collisions: tuple[Collision, ...]  # as those of a SimulatedVideo
+
+
 class SimulatedVideo(NamedTuple):
     """Pictures at the size and stride asked for, with the truth of those frames only.
 

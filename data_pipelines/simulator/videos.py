@@ -5,7 +5,7 @@ import numpy as np
 from data_pipelines.seeds import check_seed
 from data_pipelines.simulator.config import FRAMES_PER_SECOND, HALF_SIZE, LARGEST_VIDEO_SEED, SceneConfig
 from data_pipelines.simulator.physics import VIEW_MARGIN, Simulation
-from data_pipelines.simulator.records import Collision, SimulatedVideo, Trajectory
+from data_pipelines.simulator.records import Collision, SimulatedStates, SimulatedVideo, Trajectory
 from data_pipelines.simulator.renderer import Renderer
 from data_pipelines.simulator.scenes import Scene, sample_scene
 
@@ -63,6 +63,25 @@ def simulate_video(
     frames = stored_frames(config.num_frames, stride, num_frames)
     scene, trajectory = generate_scene(config, seed)
     return film(scene, trajectory, frames, height=height, width=width, supersampling=supersampling)
+
+
+def simulate_states(
+    config: SceneConfig, seed: int, *, stride: int = 1, num_frames: int | None = None
+) -> SimulatedStates:
+    """What is true of the frames that `simulate_video` draws, without drawing them.
+
+    Raises:
+        ValueError: as `simulate_video`.
+    """
+    frames = stored_frames(config.num_frames, stride, num_frames)
+    scene, trajectory = generate_scene(config, seed)
+    return SimulatedStates(
+        objects=scene.objects,
+        location=trajectory.location[frames].astype(np.float32),
+        velocity=trajectory.velocity[frames].astype(np.float32),
+        inside_camera_view=trajectory.inside_camera_view[frames],
+        collisions=stored_collisions(trajectory, stride, len(frames)),
+    )
 
 
 def film(

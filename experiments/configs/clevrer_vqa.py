@@ -25,6 +25,11 @@ CHANGES = {
     "blind": {"features": "blind", "references": ("majority", "executor")},
     "simulated": {"videos": "simulated_clevrer/64x96", "questions": "simulated_clevrer_qa/clevrer"},
 }
+# The same scenes without pictures, which nobody looks at who is told the truth.
+UNDRAWN = {
+    "simulated_clevrer/quickstart_questions": "simulated_clevrer_scenes/quickstart",
+    "simulated_clevrer/64x96": "simulated_clevrer_scenes/clevrer",
+}
 
 
 def get_config(variant: str = "quickstart") -> VQAConfig:
@@ -52,6 +57,8 @@ def get_config(variant: str = "quickstart") -> VQAConfig:
                 f"unknown variant {part!r}: take one of {', '.join(PRESETS)}, and any of official, hidden_slots, "
                 f"{', '.join(CHANGES)}, joined by commas"
             )
+    if config.features == "truth":
+        config.videos = UNDRAWN.get(config.videos, config.videos)
     config.workdir = f"runs/vqa-{variant.replace(',', '-')}"
     return config
 

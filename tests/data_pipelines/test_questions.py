@@ -10,6 +10,7 @@ from data_pipelines.annotations import read_annotation
 from data_pipelines.builders.clevrer_qa.vocabulary import CHOICE_LENGTH, QUESTION_LENGTH, word_ids
 from data_pipelines.simulator import CLEVRER, QUICKSTART, generate_scene, video_seed
 from data_pipelines.simulator.clevrer_files import annotation
+from data_pipelines.simulator.physics import simulate
 from data_pipelines.simulator.questions.executor import check_program, execute
 from data_pipelines.simulator.questions.files import simulate_truth
 from data_pipelines.simulator.questions.generation import question_scenes
@@ -53,6 +54,28 @@ def compare_with_oracle(config, scenes) -> collections.Counter:
 @pytest.fixture(scope="module")
 def few():
     return simulated(CLEVRER, 6)
+
+
+def test_what_would_happen_without_an_object_is_simulated_without_it(few):
+    # Objects that touch nothing are not simulated away: the others move as they do.
+    untouched = 0
+    for index, truth in few[0]:
+        scene, trajectory = generate_scene(CLEVRER, video_seed(0, index))
+        happened = {pair for frame, pair in truth.collisions if frame < CLEVRER.num_frames}
+        for i in range(len(scene.objects)):
+            without = simulate(scene, CLEVRER.num_frames, drop=i)
+            seen = {
+                tuple(sorted(collision.object_ids))
+                for collision in without.collisions
+                if without.inside_camera_view[collision.frame_id, list(collision.object_ids)].all()
+            }
+            assert truth.counterfactual[i] == seen, (index, i)
+            others = [j for j in range(len(scene.objects)) if j != i]
+            moved = trajectory.location[: CLEVRER.num_frames] != without.location
+            if not moved[:, others].any():
+                untouched += 1
+                assert seen == {pair for pair in happened if i not in pair}
+    assert untouched
 
 
 def test_answers_equal_an_independent_evaluation(few):

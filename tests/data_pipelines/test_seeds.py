@@ -27,7 +27,10 @@ def test_others_are_refused_in_one_line_that_names_the_option(seed, tmp_path):
         loaders.training_batches(tmp_path, "train", num_frames=3, stride=4, batch_size=2, seed=seed)
     if seed == 10**5000:
         return  # no name of a data set can hold it
-    for name in ("simulated_clevrer", "simulated_clevrer_qa", "simulated_block_towers"):
+    for name in (
+        *("simulated_clevrer", "simulated_clevrer_qa"),
+        *("simulated_clevrer_scenes", "simulated_block_towers"),
+    ):
         with pytest.raises(ValueError, match=message):
             build.make_config(name, seed=seed)
     with pytest.raises(ValueError, match=f"split_{message[1:]}"):

@@ -131,6 +131,8 @@ def test_variants(variant, form, layers, features):
     config = clevrer_vqa.get_config(variant)
     assert (config.model.form, config.model.num_layers, config.features) == (form, layers, features)
     assert config.model.predict_hidden_slots == ("hidden_slots" in variant)
+    if variant == "simulated,truth":
+        assert config.videos == "simulated_clevrer_scenes/clevrer"  # there is nothing to look at
     assert config.videos.startswith("simulated") == ("quickstart" in variant or "simulated" in variant)
     with pytest.raises(ValueError, match="unknown variant 'large'"):
         clevrer_vqa.get_config(f"{variant},large")

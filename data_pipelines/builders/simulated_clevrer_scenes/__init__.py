@@ -1,0 +1,1 @@
+"""Scenes of CLEVRER's kind, simulated and not drawn."""
