@@ -63,6 +63,22 @@ def own_slots(overlap: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(shares.max(-1, initial=0) > MATCH_THRESHOLD, shares.argmax(-1), -1)
 
 
+def kept(overlap: np.ndarray, object_id: np.ndarray) -> dict[str, float]:
+    """`slot_kept`: the share of a clip's objects that have one and the same slot from first to last.
+
+    Counted are the objects that have a slot in the first frame and in the last; between them a frame without one, while
+    an object is hidden for instance, does no harm. A clip without such objects has no score.
+
+    Args:
+        overlap: intersection over union, within the foreground, of label i and slot j in each frame: f[t i j].
+        object_id: i[n], padded with -1.
+    """
+    slots = np.stack([own_slots(of_frame, object_id[object_id >= 0] + 1) for of_frame in overlap])
+    slots = slots[:, (slots[0] >= 0) & (slots[-1] >= 0)]
+    same = ((slots == slots[0]) | (slots < 0)).all(0)
+    return {"slot_kept": same.mean()} if same.size else {}
+
+
 def follow(
     segmentation: np.ndarray,
     object_id: np.ndarray,

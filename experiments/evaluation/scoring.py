@@ -83,6 +83,18 @@ def _limit(clips: Clips) -> int | None:
     return RULES[clips.rule].get("limit") if clips.limit is None else clips.limit
 
 
+class Slots(NamedTuple):
+    """What is compared with the annotated objects."""
+
+    overlap: jax.Array  # f32[b t n n], intersection over union of labels and slots within the foreground
+    dynamics: jax.Array | None  # f32[b t-1 k d]
+
+
+def has_dynamics(slots: Slots | None) -> bool:
+    """Whether a model has slots with dynamics."""
+    return slots is not None and slots.dynamics is not None
+
+
 class Measured(NamedTuple):
     """The numbers of each clip, of which `summaries` makes scores; entries of lists are clips, in their order."""
 
@@ -162,10 +174,12 @@ def measure(
                     turns[-1] = objects.turns(followed, *touches)
                     tracks[len(rows)] = followed
                 rows.append(row)
-                if known and slots:
-                    overlap, dynamics = (values[clip] for values in slots)
+                if known and slots is not None:
+                    row |= objects.kept(slots.overlap[clip], batch["object_id"][clip])
+                if known and has_dynamics(slots):
+                    of_slots = slots.overlap[clip], slots.dynamics[clip]
                     truth = batch["object_id"][clip], batch["image_velocity"][clip]
-                    samples.append(probe.matched_samples(overlap, dynamics, *truth))
+                    samples.append(probe.matched_samples(*of_slots, *truth))
             progress.advance()
     if with_strangers:
         say(
@@ -174,7 +188,7 @@ def measure(
         )
     for place, of_objects in zip(tracks, objects.scores(list(tracks.values()), num_predicted)):
         rows[place] |= of_objects
-    return Measured(rows, turns, collides, samples if slots else None, "ari" in scores)
+    return Measured(rows, turns, collides, samples if has_dynamics(slots) else None, slots is not None)
 
 
 def number_labels(batch: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
@@ -210,10 +224,10 @@ def _filled(batch: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, ...
 def _score(
     look, num_labels, num_observed, params, background, lpips_weights, video, segmentation, example_id
 ):
-    """Scores by name, f32[b] or f32[b s]; what the probe of the dynamics needs, overlaps f32[b t n n] and dynamics; and
-    what objects are followed by: overlaps f32[b n n] and slots i32[b h w] of the last observed frame, i32[b s h w]."""
+    """Scores by name, f32[b] or f32[b s]; the slots, where there are any; and what predicted objects are followed by:
+    overlaps f32[b n n] and slots i32[b h w] of the last observed frame, slots i32[b s h w] of the predicted ones."""
     seen = look(params, video, example_id)
-    scores, slots, regions = {}, (), ()
+    scores, slots, regions = {}, None, ()
     compare = functools.partial(_compare, lpips_weights)
     if seen.reconstruction is not None:
         compared = compare("", seen.reconstruction, video)
@@ -227,8 +241,7 @@ def _score(
             scores["miou"] = metrics.miou(segmentation, slot, num_labels).mean(-1)
         # As F-ARI: whose the background is does not matter, slots may share it.
         overlap = metrics.iou(segmentation, slot, num_labels, foreground_only=True)
-        if seen.dynamics is not None:
-            slots = overlap, seen.dynamics
+        slots = Slots(overlap, seen.dynamics)
         if seen.predicted_masks is not None:
             last = num_observed - 1
             regions = overlap[:, last], slot[:, last], metrics.largest_slot(seen.predicted_masks)

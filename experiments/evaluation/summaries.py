@@ -18,13 +18,14 @@ def summary(measured: Measured) -> Summary:
     """The scores of all clips.
 
     Returns:
-        By name {"mean", "standard_error", "n"}, over clips, each clip's mean over its frames being one sample: `mse`,
-        `psnr`, `ssim` and perhaps `lpips` of the reconstruction; `ari`, `fg_ari` and `miou` over the clips with ground
-        truth; `predicted_`, `copy_last_` and `mean_frame_` `mse` and so on as lists with an entry for each predicted
-        frame; likewise over the clips with ground truth what `objects.scores` gives; `collision_turns`, the share of
-        the n collisions of `objects.turns` after which both objects turn the right way; `dynamics_r2`, `dynamics_r2_x`
-        and `dynamics_r2_y` of `probe.fit_velocity`, n being the held-out samples. Means are None where n is 0 (or R2
-        has no value); what the model does not have is left out. PSNR of a frame is at most 58.9 dB.
+        By name {"mean", "standard_error", "n"}, over clips, each clip's mean over its frames being one sample:
+        `mse`, `psnr`, `ssim` and perhaps `lpips` of the reconstruction; `ari`, `fg_ari`, `miou` and `slot_kept`
+        (of `objects.kept`) over the clips with ground truth; `predicted_`, `copy_last_` and `mean_frame_` `mse`
+        and so on as lists with an entry for each predicted frame; likewise over the clips with ground truth
+        what `objects.scores` gives; `collision_turns`, the share of the n collisions of `objects.turns` after
+        which both objects turn the right way; `dynamics_r2`, `dynamics_r2_x` and `dynamics_r2_y` of
+        `probe.fit_velocity`, n being the held-out samples. Means are None where n is 0 (or R2 has no value);
+        what the model does not have is left out. PSNR of a frame is at most 58.9 dB.
     """
     # Without ground truth a model with slots has scores of no clips; one without slots has no such scores.
     masks = MASK_METRICS if measured.has_slots else ()

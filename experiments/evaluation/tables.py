@@ -19,6 +19,7 @@ MASK_METRICS = {
     "ari": ("ARI", 1, ".3f"),
     "fg_ari": ("F-ARI (%)", 100, ".2f"),
     "miou": ("mIoU (%)", 100, ".2f"),
+    "slot_kept": ("slots kept (%)", 100, ".1f"),  # by how many of the objects, through the clip
 }
 PREDICTORS = {
     "predicted": "model",

@@ -50,6 +50,35 @@ def scores_of(tracks):
     return scores
 
 
+# ------------------------------------------------------------------------------------------------ slots
+
+
+def kept(slots, number=4):
+    """Of objects 0 and 1, whose slots in each frame are given, i[t 2]; -1 for none."""
+    overlap = np.zeros((len(slots), number, number))
+    for t, n in np.argwhere(np.array(slots) >= 0):
+        overlap[t, n + 1, slots[t][n]] = 0.9
+    return objects.kept(overlap, np.array([0, 1, -1]))
+
+
+@pytest.mark.parametrize(
+    "slots, share",
+    [
+        ([(2, 3), (2, 3), (2, 3)], 1),
+        ([(2, 3), (3, 2), (2, 3)], 0),  # they come back, but were not there
+        ([(2, 3), (2, 1), (2, 1)], 0.5),
+        ([(2, 3), (-1, 3), (2, 3)], 1),  # hidden for a while
+        ([(2, 3), (2, 1), (2, -1)], 1),  # what has left does not count
+    ],
+)
+def test_slots_kept(slots, share):
+    assert kept(slots) == {"slot_kept": share}
+
+
+def test_slots_kept_by_nobody():
+    assert kept([(-1, 2), (1, -1)]) == {}
+
+
 # ------------------------------------------------------------------------------------------------ places
 
 
