@@ -85,5 +85,6 @@ def small_clevrer() -> TrainConfig:
         name="simulated_clevrer", config="64x64_six_objects-stride_4-num_train_1200-num_validation_200"
     )
     config.init_from = "quickstart"  # the bundled one: from scratch, colours take ten times as many steps
-    config.num_steps, config.curriculum = 11000, ((0.8, 3), (1.0, 5))
+    config.learning_rate = 4e-4  # with 1e-3 it stays where it is after the first thousand steps
+    config.num_steps, config.curriculum = 8000, ((0.8, 3), (1.0, 5))
     return config
