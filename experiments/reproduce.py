@@ -1,37 +1,45 @@
 """Makes the paper's tables and figures again: trains what is missing, scores it, and prints it beside the paper's.
 
     python -m experiments.reproduce table3 --budget=tiny
+    python -m experiments.reproduce all --budget=small
 
-TARGET is table1, table2, table3, table4, figure3, figure7 or figure8. Every system gets the same steps, batch, clips
-and seeds. Budgets: `tiny`, minutes on two CPU cores, shows that everything runs; `small`, the quickstart's steps and
-three seeds; `full`, the paper's sizes on CLEVRER, for accelerators. The first two train on simulated data, and say so
-everywhere: nothing that is measured there compares with the paper but the order of the systems.
+TARGET is table1, table2, table3, table4, figure3, figure7 or figure8; `all` makes all of them, seed by seed, and one
+page; `page` makes that page again from the CSV files in WORKDIR, without training. Every system gets the same steps,
+batch, clips and seeds. Budgets: `tiny`, minutes on two CPU cores, shows that everything runs; `small`, some ten hours
+on two CPU cores for all, with three seeds; `full`, the paper's sizes on CLEVRER, for accelerators. The first two train
+on simulated data, and say so everywhere: nothing that is measured there compares with the paper but the order of the
+systems.
 
 Runs lie below WORKDIR/BUDGET, each a run folder as train_baseline, finetune_collision and clevrer_vqa make them; tables
-share them. The numbers go to stdout, to BUDGET-TARGET.csv and .png in WORKDIR. The same command again goes on where it
-was stopped; what is trained and scored stays. Table 4 needs no training.
+share them. Each is a line on stderr; what it says is in log.txt there. The numbers go to stdout, to BUDGET-TARGET.csv
+and .png in WORKDIR, with `all` and `page` to BUDGET.md too. The same command again goes on where it was stopped; what
+is trained and scored stays. Table 4 needs no training.
 """
 
 import argparse
 import pathlib
 
 from experiments import command_line
-from experiments.reproduction import costs, results, sweep
-from experiments.reproduction.budgets import BUDGETS, plan
+from experiments.reproduction import costs, page, results, sweep
+from experiments.reproduction.budgets import BUDGETS, plan, select
 from experiments.reproduction.targets import TARGETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this program's options."""
-    parser.add_argument(
-        "target", metavar="TARGET", choices=[*TARGETS, "table4"], help=", ".join(TARGETS) + ", table4"
-    )
+    names = [*TARGETS, "table4", "all", "page"]
+    parser.add_argument("target", metavar="TARGET", choices=names, help=", ".join(names))
     parser.add_argument("--budget", choices=BUDGETS, default="tiny", help="(default: %(default)s)")
     parser.add_argument(
         "--data", metavar="NAME/CONFIG", help="to train the models on (default: the budget's)"
     )
     parser.add_argument("--data_dir", default="data", help="where data sets lie (default: %(default)s)")
     parser.add_argument("--seeds", metavar="N", type=int, help="(default: 1 with tiny, otherwise 3)")
+    parser.add_argument(
+        "--only",
+        metavar="RUN",
+        help="one run of the table, as 'ODDN, seed 1': prints its scores, writes no table",
+    )
     parser.add_argument("--workdir", default="runs/reproduce", help="(default: %(default)s)")
     parser.add_argument(
         "--dry_run", action="store_true", help="list the runs and what they would cost; do nothing"
@@ -56,28 +64,36 @@ def main(options: argparse.Namespace) -> None:
         raise ValueError(f"--seeds must be at least 1, not {options.seeds}")
     if options.data is not None and options.data.count("/") != 1:
         raise ValueError(f"--data {options.data!r} is no NAME/CONFIG of a data set")
+    if options.target == "page":
+        print(f"written to {page.write(workdir, options.budget)}")
+        return
     if options.target == "table4":
         print(
             "table4 needs no training" if options.dry_run else results.report_computation(workdir / "table4")
         )
         return
-    target = TARGETS[options.target]
-    num_seeds = options.seeds or budget.num_seeds
-    folder = workdir / options.budget
-    entries = plan(target, budget, folder, num_seeds, options.data, options.data_dir)
+    names = list(TARGETS) if options.target == "all" else [options.target]
+    seeds, folder = options.seeds or budget.num_seeds, workdir / options.budget
+    plans = {
+        name: plan(TARGETS[name], budget, folder, seeds, options.data, options.data_dir) for name in names
+    }
+    if options.only:
+        plans = select(plans, options.only)
+    every = [entry for entries in plans.values() for entry in entries]
     if options.dry_run:
-        print(f"{target.title}, budget {options.budget}, {results.numbered(range(num_seeds))}")
-        print(costs.table(entries, options.timed_steps))
+        titles = "\n".join(TARGETS[name].title for name in names)
+        print(f"{titles}\nbudget {options.budget}, {results.numbered(range(seeds))}")
+        print(costs.table(every, options.timed_steps))
         return
-    sweep.check_data(entries)
-    records, failed = sweep.measure_all(entries, target)
-    if records:
-        output = workdir / f"{options.budget}-{options.target}"
-        print(results.report(options.target, options.budget, entries, records, failed, output))
+    sweep.check_data(plans)
+    for found in sweep.measure_all(plans, folder):
+        # After each seed, so that who stops early has whole tables of fewer.
+        texts = results.report_all(plans, found, options)
+    print("\n\n".join(texts))
+    failed = [line for outcome in found.values() for line in outcome.failed.values()]
     if failed:
         raise ValueError(
-            f"{len(failed)} of {len(entries)} runs failed, first {next(iter(failed.values()))}; the same command tries "
-            "them again"
+            f"{len(failed)} of {len(every)} runs failed, first {failed[0]}; the same command tries them again"
         )
 
 

@@ -12,6 +12,7 @@ import importlib
 from data_pipelines.simulator.config import (
     CLEVRER,
     QUICKSTART,
+    QUICKSTART_LONG,
     SIX_OBJECTS,
     TOWERS,
     SceneConfig,
@@ -40,6 +41,7 @@ _NEEDS_MUJOCO = {
 __all__ = [
     "CLEVRER",
     "QUICKSTART",
+    "QUICKSTART_LONG",
     "SIX_OBJECTS",
     "TOWERS",
     "Collision",

@@ -19,12 +19,24 @@ from data_pipelines.home import expand_arguments
 from data_pipelines.parallel import default_jobs
 from data_pipelines.seeds import parse_seed
 from data_pipelines.simulator.clevrer_files import SPLITS, ClevrerWriter
-from data_pipelines.simulator.config import CLEVRER, QUICKSTART, SIX_OBJECTS, TOWERS, simulator_card
+from data_pipelines.simulator.config import (
+    CLEVRER,
+    QUICKSTART,
+    QUICKSTART_LONG,
+    SIX_OBJECTS,
+    TOWERS,
+    simulator_card,
+)
 from data_pipelines.simulator.generate import Summary, generate
 from data_pipelines.simulator.questions.files import TruthWriter, check_videos, write_questions
 from data_pipelines.simulator.tower_files import TowerWriter
 
-SCENES = {"clevrer": CLEVRER, "six_objects": SIX_OBJECTS, "quickstart": QUICKSTART}
+SCENES = {
+    "clevrer": CLEVRER,
+    "six_objects": SIX_OBJECTS,
+    "quickstart": QUICKSTART,
+    "quickstart_long": QUICKSTART_LONG,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -144,6 +144,9 @@ QUICKSTART = SceneConfig(
     accepted_margin=-0.7,
 )
 
+# The same for 14 stored frames: two to observe and twelve to predict. Source: our choice.
+QUICKSTART_LONG = dataclasses.replace(QUICKSTART, num_frames=53, all_in_view_frames=53)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TowerConfig:

@@ -21,7 +21,9 @@ scenes, minutes on two CPU cores) after a comma: `provide`, `srvp,simulated`, `m
 None has been run at full size yet. Our choice where a source is silent or does not fit: the number of steps (100,000;
 SRVP 150,000 of its 1,500,000), SRVP's 48 clips of 8 frames (192 of 12), MONet's clips (12 of 4 frames), seven slots for
 PROVIDE (as the ODDN paper compares it; its own command has six). With `quickstart` all have the steps, the batch, the
-clips and the schedule of ODDN's quickstart, so that they have the same budget; sizes and rates are ours.
+clips and the schedule of ODDN's quickstart, so that they have the same budget; sizes and rates are ours. Those that
+share ODDN's backbone have all of what the quickstart does to it, the noise that the frames of a clip share too: the
+slots of IODINE then keep an order, which as published they have not (docs/tables_again.md).
 
 ODDN "-dyn" (the paper's Table 2) is no other model: it is ODDN whose dynamics are left out of the features.
 """
@@ -76,7 +78,8 @@ SMALL = {
     "MONet": dict(
         image_height=32,
         image_width=32,
-        num_slots=4,
+        num_slots=5,
+        latent_size=8,
         attention_channels=16,
         num_attention_blocks=4,
         component_channels=16,
@@ -124,8 +127,8 @@ def quickstart(system: System) -> TrainConfig:
     config.system = system.name
     if issubclass(system.model, ODDNConfig):
         changes = own_defaults(system.model) | system.options
-        if system.name != "ODDN":
-            changes["share_noise"] = False  # as published: the slots of different frames have no common order
+        if system.name == "PROVIDE":
+            changes["share_noise"] = False  # has no meaning there: slots are carried from frame to frame
         config.model = system.model(**vars(config.model) | changes)
     else:
         config.model = system.model(**SMALL[system.name], **system.options)

@@ -18,6 +18,8 @@ class Budget(NamedTuple):
     is_small: bool  # models of two CPU cores on simulated scenes; otherwise the published ones
     training: Mapping[str, Any] = MappingProxyType({})  # options of TrainConfig
     answering: Mapping[str, Any] = MappingProxyType({})  # options of VQAConfig
+    scenes: str = ""  # a config of simulated_clevrer to train on; empty: the systems' own
+    num_predicted: int | None = None  # frames in Figure 7; None: the models' six
 
 
 class Stage(NamedTuple):
@@ -33,6 +35,13 @@ class Entry(NamedTuple):
     row: str
     seed: int
     stages: tuple[Stage, ...]
+    by_programs: bool = False  # the last stage answers by programs
+    num_predicted: int | None = None  # frames to predict where it is scored; None: the model's own number
+
+    @property
+    def label(self) -> str:
+        """What it is called, as `--only` takes it."""
+        return f"{self.row}, seed {self.seed}"
 
 
 BUDGETS = {
@@ -49,14 +58,28 @@ BUDGETS = {
         ),
         dict(num_steps=100, log_every=10, eval_every=100, save_every=20),
     ),
-    # The quickstart's steps. Its clips of three frames leave one to predict; these grow, so that ODDN-l is not ODDN.
-    "small": Budget(3, True, dict(curriculum=((0.5, 3), (1.0, 8)))),
-    "full": Budget(3, False),
+    # The quickstart's training, then clips that grow, so that ODDN-l is not ODDN: 70,400 pictures a run, where the
+    # quickstart has 30,000 (docs/tables_again.md).
+    "small": Budget(
+        3,
+        True,
+        dict(
+            num_steps=8000,
+            curriculum=((0.6, 3), (0.8, 5), (1.0, 8)),
+            log_every=200,
+            eval_every=2000,
+            save_every=500,
+        ),
+        scenes="quickstart_long",
+        num_predicted=12,
+    ),
+    "full": Budget(3, False, num_predicted=12),
 }
 # Of ODDN's recipe for all systems; optimiser, learning rate and schedule are each one's own.
 EQUAL = ("num_steps", "batch_size", "curriculum", "num_valid_clips")
 # Models that see the whole frame, for questions; the quickstart's see it anyway.
 WHOLE_FRAME = {"image_width": 96, "latent_size": 16}
+SMALL_LATENTS = 2  # of the paper's latents where the small models have one: 8 for 16, and so 10 for 20
 
 
 def plan(
@@ -80,13 +103,27 @@ def plan(
             stages = video_stages(row, config, budget, folder)
             if row.features:
                 stages += (answering_stage(row, config, budget, stages[-1].folder),)
-            entries.append(Entry(row.name, seed, stages))
+            num_predicted = budget.num_predicted if target.is_long else None
+            entries.append(Entry(row.name, seed, stages, row.by_programs, num_predicted))
     if "blind" in target.references:
         for seed in range(num_seeds):
             blind = answering_config(budget, config.data.name, data_dir, seed)
             blind = dataclasses.replace(blind, features="blind", references=("majority", "executor"))
             entries.append(Entry("blind", seed, (Stage(folder / "blind" / f"seed_{seed}", blind),)))
     return entries
+
+
+def select(plans: Mapping[str, list[Entry]], label: str) -> dict[str, list[Entry]]:
+    """The one run that is called so, of each table that has it.
+
+    Raises:
+        ValueError: none has it.
+    """
+    chosen = {name: [entry for entry in entries if entry.label == label] for name, entries in plans.items()}
+    if not any(chosen.values()):
+        labels = dict.fromkeys(entry.label for entries in plans.values() for entry in entries)
+        raise ValueError(f"--only={label!r} is no run of this table; there are {'; '.join(labels)}")
+    return {name: entries for name, entries in chosen.items() if entries}
 
 
 def video_config(
@@ -96,7 +133,9 @@ def video_config(
     size = ",quickstart" if budget.is_small else ""
     config, reference = (baselines.get_config(variant + size) for variant in (row.variant, "oddn"))
     equal = {name: getattr(reference, name) for name in EQUAL}
-    changes = dict(row.model)
+    changes = model_changes(row, budget)
+    if budget.scenes and target.scenes != "towers":
+        config.data.config = budget.scenes
     if target.scenes == "reasoning" and not budget.is_small:
         changes = {
             name: value for name, value in WHOLE_FRAME.items() if hasattr(config.model, name)
@@ -113,9 +152,18 @@ def video_config(
     return dataclasses.replace(config, model=model, seed=seed, figures_every=0, **equal | budget.training)
 
 
+def model_changes(row: Row, budget: Budget) -> dict[str, Any]:
+    """What a row changes of its system's options, in the sizes of the budget."""
+    changes = dict(row.model)
+    if budget.is_small and "latent_size" in changes:
+        changes["latent_size"] //= SMALL_LATENTS
+    return changes
+
+
 def video_stages(row: Row, config: TrainConfig, budget: Budget, folder: pathlib.Path) -> tuple[Stage, ...]:
     """The runs of a model: one, or with the published sizes the paper's two, the second on clips with collisions."""
-    label = "-".join([row.variant, *(f"{name}_{value}" for name, value in row.model.items())])
+    changes = model_changes(row, budget)
+    label = "-".join([row.variant, *(f"{name}_{value}" for name, value in changes.items())])
     folder = folder / f"{config.data.name}-{config.data.config}" / label / f"seed_{config.seed}"
     if budget.is_small or "block_towers" in config.data.name:
         return (Stage(folder, dataclasses.replace(config, workdir=str(folder))),)
@@ -144,7 +192,8 @@ def answering_stage(row: Row, config: TrainConfig, budget: Budget, folder: pathl
         references=(),
         model=dataclasses.replace(reasoner.model, predict_hidden_slots=row.hidden_slots),
     )
-    return Stage(folder / f"answers-{row.features}{'-hidden_slots' * row.hidden_slots}", reasoner)
+    name = f"answers-{row.features}{'-hidden_slots' * row.hidden_slots}{'-programs' * row.by_programs}"
+    return Stage(folder / name, reasoner)
 
 
 def answering_config(budget: Budget, data_name: str, data_dir: str, seed: int) -> VQAConfig:

@@ -15,12 +15,18 @@ class Score(NamedTuple):
     mean: float
     error: float | None  # standard error
     n: int
-    over: str  # "clips", "questions" or "seeds"
+    over: str  # "clips", "collisions", "questions" or "seeds"
 
 
 Scores = Mapping[str, Mapping[str, Score]]  # by row, by metric
-# References that `evaluation.evaluate` gives with every model, as a table names them.
-REFERENCES = {"copy_last": "copy of the last frame", "mean_frame": "mean training frame"}
+# References that `evaluation.summaries` gives with every model, as a table names them, and what is measured of each
+# predicted frame.
+REFERENCES = {
+    "copy_last": "copy of the last frame",
+    "mean_frame": "mean training frame",
+    "mean_place": "all in the mean place",
+}
+MEASURES = ("mse", "centre_error", "lost")
 
 
 def read_scores(row: str, record: Mapping[str, Any]) -> dict[str, dict[str, Score]]:
@@ -29,26 +35,34 @@ def read_scores(row: str, record: Mapping[str, Any]) -> dict[str, dict[str, Scor
         rows = {row: record["scores"], **record["references"]}
         return {name: _answer_scores(scores) for name, scores in rows.items()}
     metrics = record["metrics"] | ({"motion": record["motion"]} if "motion" in record else {})
-    found = {
-        name: Score(entry["mean"], entry["standard_error"], entry["n"], "clips")
-        for name, entry in metrics.items()
-        if isinstance(entry["mean"], float)
+    found: dict[str, dict[str, Score]] = {
+        row: {
+            name: Score(entry["mean"], entry["standard_error"], entry["n"], _counted(name))
+            for name, entry in metrics.items()
+            if isinstance(entry["mean"], float)
+        }
     }
-    curves = {
-        name: _frame_scores(metrics[f"{predictor}_mse"])
-        for predictor, name in {"predicted": row, **REFERENCES}.items()
-        if f"{predictor}_mse" in metrics
-    }
-    return curves | {row: found | curves.get(row, {})}
+    kinds = {"": metrics} | {f".{kind}": scores for kind, scores in record.get("by_clip", {}).items()}
+    for suffix, of_kind in kinds.items():
+        for predictor, name in {"predicted": row, **REFERENCES}.items():
+            for measure in MEASURES:
+                entry = of_kind.get(f"{predictor}_{measure}", {"mean": None})
+                if entry["mean"] is not None:
+                    found.setdefault(name, {}).update(_frame_scores(f"predicted_{measure}{suffix}", entry))
+    return found
 
 
-def _frame_scores(entry: Mapping[str, Any]) -> dict[str, Score]:
+def _counted(name: str) -> str:
+    return "collisions" if name == "collision_turns" else "clips"
+
+
+def _frame_scores(key: str, entry: Mapping[str, Any]) -> dict[str, Score]:
     """Of each predicted frame, and of their mean, whose error is at most the mean of theirs."""
     errors = entry["standard_error"] or [None] * len(entry["mean"])
     curve = [Score(mean, error, entry["n"], "clips") for mean, error in zip(entry["mean"], errors)]
     error = None if None in errors else statistics.fmean(errors)
     mean = Score(statistics.fmean(entry["mean"]), error, entry["n"], "clips")
-    return {"predicted_mse": mean} | {f"predicted_mse_{step}": score for step, score in enumerate(curve, 1)}
+    return {key: mean} | {f"{key}_{step}": score for step, score in enumerate(curve, 1)}
 
 
 def _answer_scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Score]:

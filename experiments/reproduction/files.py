@@ -25,7 +25,8 @@ from experiments.reproduction.comparison import Score, Scores, frame_scores
 from experiments.reproduction.targets import Metric, Target
 
 COLUMNS = (
-    "target budget data simulated split metric row seed paper ours standard_error n over steps run params_sha256 commit"
+    "target budget data simulated split metric row seed paper ours standard_error n over steps run params_sha256 "
+    "commit hardware command"
 ).split()
 
 
@@ -40,6 +41,47 @@ def write_csv(path: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
+
+
+def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
+    """The lines that `write_csv` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has other columns than this version's.
+    """
+    with open(path, newline="", encoding="utf-8", errors="backslashreplace") as file:
+        reader = csv.DictReader(file)
+        lines = list(reader)
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {missing[0]!r}: an earlier version wrote it, make the table again"
+        )
+    return lines
+
+
+def read_scores(target: Target, lines: Sequence[Mapping[str, str]]) -> dict[str, dict[str, Score]]:
+    """The means over seeds in lines of a CSV file, by row and metric, in the units that runs have.
+
+    Raises:
+        ValueError: a number is none.
+    """
+    scales = {metric.key: metric.scale for metric in target.metrics}
+    found: dict[str, dict[str, Score]] = {}
+    for line in lines:
+        key = next((key for key in scales if _is_of(key, line["metric"])), None)
+        if line["seed"] != "all" or not line["ours"] or key is None:
+            continue
+        error = float(line["standard_error"]) / scales[key] if line["standard_error"] else None
+        score = Score(float(line["ours"]) / scales[key], error, int(line["n"]), line["over"])
+        found.setdefault(line["row"], {})[line["metric"]] = score
+    return found
+
+
+def _is_of(key: str, name: str) -> bool:
+    """Whether a metric's name in a file is a key, or that of one of its frames."""
+    return name == key or (name.startswith(f"{key}_") and name.removeprefix(f"{key}_").isdigit())
 
 
 def csv_lines(
@@ -77,7 +119,7 @@ def csv_lines(
 def _csv_scores(metric: Metric, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
     lines = []
     for name, score in scores.items():
-        if name == metric.key or name.removeprefix(f"{metric.key}_").isdigit():
+        if _is_of(metric.key, name):
             error = "" if score.error is None else metric.scale * score.error
             ours = {"ours": metric.scale * score.mean, "standard_error": error}
             lines.append({"metric": name, **ours, "n": score.n, "over": score.over})
@@ -115,22 +157,34 @@ def draw_computation(title: str, gflops: Mapping[str, Mapping[str, float]]) -> I
     return render(figure)
 
 
-def draw_curves(title: str, scores: Scores) -> Image.Image:
-    """The error of each predicted frame, a line for each row."""
-    figure = new_figure(760, 460)
-    axes = figure.add_subplot()
-    for line, (row, of_row) in enumerate(scores.items()):
-        curve = frame_scores("predicted_mse", of_row)
-        if curve:
-            steps, means = np.arange(1, len(curve) + 1), np.array([score.mean for score in curve])
-            errors = np.array([score.error or 0.0 for score in curve])
-            plot_line(axes, steps, means, line, row)
-            color = np.array(slot_color(line)) / 255
-            axes.fill_between(steps, means - errors, means + errors, color=color, alpha=0.25)
-            axes.set_xticks(steps)
-    axes.set_ylim(0)
-    label_axes(axes, "predicted frame", "mean squared error (pixels in [0, 1])", title)
-    axes.legend(frameon=False)
+def draw_curves(target: Target, title: str, scores: Scores) -> Image.Image:
+    """What is measured of each predicted frame: a panel for each such metric, five a row, and a line for each row."""
+    metrics = [
+        metric for metric in target.metrics if any(frame_scores(metric.key, of) for of in scores.values())
+    ]
+    columns = min(len(metrics), 5)
+    lines = -(-len(metrics) // columns)
+    figure = new_figure(max(760, 300 * columns), 290 * lines + 90)
+    figure.suptitle(title, fontsize=11)
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, metric in zip(panels, metrics):
+        for line, (row, of_row) in enumerate(scores.items()):
+            curve = frame_scores(metric.key, of_row)
+            if curve:
+                steps = np.arange(1, len(curve) + 1)
+                means, errors = (
+                    metric.scale * np.array([getattr(score, name) or 0.0 for score in curve])
+                    for name in ("mean", "error")
+                )
+                plot_line(axes, steps, means, line, row)
+                color = np.array(slot_color(line)) / 255
+                axes.fill_between(steps, means - errors, means + errors, color=color, alpha=0.25)
+                axes.set_xticks(steps)
+        axes.set_ylim(0)
+        label_axes(axes, "predicted frame", "", metric.label.replace(", ", "\n", 1))
+    panels[0].legend(frameon=False, fontsize=8)
+    for axes in panels[len(metrics) :]:
+        axes.set_axis_off()
     return render(figure)
 
 

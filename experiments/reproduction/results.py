@@ -1,6 +1,8 @@
 """What a target gives: the table, the CSV file, the picture."""
 
+import argparse
 import pathlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +11,9 @@ from PIL import Image
 from experiments.config import TrainConfig, longest_clip
 from experiments.evaluation import paper
 from experiments.pictures import drawing
-from experiments.reproduction import comparison, computation, files, running
+from experiments.reproduction import comparison, computation, files, page, running
 from experiments.reproduction.budgets import Entry, Stage
+from experiments.reproduction.sweep import Outcome
 from experiments.reproduction.targets import TARGETS, Target
 
 MIN_LONG_RANGE = 5  # frames of a clip; shorter ones give ODDN-l nothing that ODDN does not predict
@@ -31,23 +34,48 @@ def report_computation(output: pathlib.Path) -> str:
     return f"{computation.table(rows)}\n\nwritten to {output}.csv and {output}.png"
 
 
+def report_all(
+    plans: Mapping[str, Sequence[Entry]], found: Mapping[str, Outcome], options: argparse.Namespace
+) -> list[str]:
+    """The texts of all tables that have a run; their files, and with the target `all` the page, are written.
+
+    Args:
+        options: of `experiments.reproduce`. With `only` no table is written: one run is none.
+    """
+    workdir, texts = pathlib.Path(options.workdir), []
+    extra = f" --data={shlex.quote(options.data)}" if options.data else ""
+    for name, outcome in found.items():
+        if outcome.records:
+            output = None if options.only else workdir / f"{options.budget}-{name}"
+            texts.append(report(name, options.budget, plans[name], outcome, output, extra))
+    if texts and options.target == "all" and not options.only:
+        report_computation(workdir / "table4")
+        texts.append(f"all on one page: {page.write(workdir, options.budget)}")
+    return texts
+
+
 def report(
     name: str,
     budget: str,
     entries: Sequence[Entry],
-    records: Mapping[tuple[str, int], Mapping[str, Any]],
-    failed: Mapping[tuple[str, int], str],
-    output: pathlib.Path,
+    outcome: Outcome,
+    output: pathlib.Path | None,
+    options: str = "",
 ) -> str:
-    """Writes OUTPUT.csv and OUTPUT.png, and returns the table as text."""
-    target = TARGETS[name]
+    """Writes OUTPUT.csv and OUTPUT.png where there is an output, and returns the table as text.
+
+    Args:
+        options: of the command, besides the table, the budget and the run.
+    """
+    target, records = TARGETS[name], outcome.records
     results = {
         (row, seed): scores
         for (of, seed), record in records.items()
         for row, scores in comparison.read_scores(of, record).items()
     }
     means = comparison.over_seeds(results)
-    last = {(entry.row, entry.seed): entry.stages[-1] for entry in entries}
+    # What was trained last: programs are not.
+    last = {(entry.row, entry.seed): entry.stages[-2 if entry.by_programs else -1] for entry in entries}
     record = next(iter(records.values()))
     data, kind = record.get("data", record.get("questions")), "simulated" if record["simulated"] else "real"
     seeds = sorted({seed for _, seed in records})
@@ -64,20 +92,24 @@ def report(
         header.append(
             f"ODDN-l is trained as ODDN: clips of {longest_clip(config)} frames have no long range to predict"
         )
+    text = comparison.table(target, means, {row for row, _ in outcome.failed}, header)
+    if output is None:
+        return text
+    command = f"python -m experiments.reproduce {name} --budget={budget}{options}"
     facts = {
-        key: {
-            "steps": last[key].config.num_steps,
-            "run": last[key].folder,
-            **{column: record[column] for column in ("params_sha256", "commit")},
+        (row, seed): {
+            "steps": last[row, seed].config.num_steps,
+            "run": last[row, seed].folder,
+            "command": f"{command} --only={shlex.quote(f'{row}, seed {seed}')}",
+            **{column: record[column] for column in ("params_sha256", "commit", "hardware")},
         }
-        for key, record in records.items()
+        for (row, seed), record in records.items()
     }
     common = {"target": name, "budget": budget, "data": data, "simulated": kind, "split": record["split"]}
     output.parent.mkdir(parents=True, exist_ok=True)
     files.write_csv(output.with_suffix(".csv"), files.csv_lines(target, results, means, facts, common))
     title = f"{target.title}. {kind.capitalize()} data, budget {budget}, {numbered(seeds)}"
     drawing.save_png(draw(target, title, means, last, records), output.with_suffix(".png"))
-    text = comparison.table(target, means, {row for row, _ in failed}, header)
     return f"{text}\n\nwritten to {output}.csv and {output}.png"
 
 
@@ -109,5 +141,5 @@ def draw(
         return files.draw_predictions(title, next(iter(shown.values()))["video"][0], predicted)
     if target.metrics[0].key == "predicted_mse":
         rows = [*(row.name for row in target.rows), *target.references]
-        return files.draw_curves(title, {row: means[row] for row in rows if row in means})
+        return files.draw_curves(target, title, {row: means[row] for row in rows if row in means})
     return files.draw_table(target, title, means)

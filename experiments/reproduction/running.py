@@ -18,6 +18,7 @@ from experiments.reproduction.budgets import Entry, Stage
 from experiments.runs import checkpoints, datasets, run_folder, trained
 from experiments.training.continuation import continue_pretraining
 from experiments.training.loop import fit
+from experiments.vqa import symbolic
 from experiments.vqa.answering import train_and_evaluate
 from experiments.vqa.config import RESUMABLE_FIELDS
 from oddn_jax.records import parse_record
@@ -37,9 +38,9 @@ def measure(entry: Entry, has_pictures: bool) -> dict[str, Any]:
         if isinstance(stage.config, TrainConfig):
             train(stage)
     if not isinstance(stage.config, TrainConfig):
-        return answers(stage)
+        return answers(stage, entry.by_programs)
     with run_folder.hold(stage.folder):
-        record = scores(stage)
+        record = scores(stage, entry.num_predicted)
         if has_pictures:
             record["motion"] = motion(predictions(stage))
     return record
@@ -51,24 +52,33 @@ def train(stage: Stage) -> None:
     fit(continue_pretraining(config) if config.init_from else config, stage.folder)
 
 
-def scores(stage: Stage) -> dict[str, Any]:
-    """The scores of a trained run, as `python -m experiments.evaluate --run=FOLDER` gives them."""
-    arguments = [f"--run={stage.folder}"]
+def scores(stage: Stage, num_predicted: int | None = None) -> dict[str, Any]:
+    """The scores of a trained run, as `python -m experiments.evaluate --run=FOLDER` gives them.
+
+    Args:
+        num_predicted: as its `--num_predicted`; the scores then lie beside the usual ones.
+    """
+    arguments, name = [f"--run={stage.folder}"], "metrics.json"
+    if num_predicted is not None:
+        arguments.append(f"--num_predicted={num_predicted}")
+        name = f"metrics-{num_predicted}_frames.json"
     command = f"python -m experiments.evaluate {shlex.join(arguments)}"
-    record = kept(stage.folder, command)
+    record = kept(stage.folder, command, name)
     if record is None:
         parser = argparse.ArgumentParser()
         protocol.add_arguments(parser)
         found = trained.open_trained(run=str(stage.folder))
         record = protocol.score(found, parser.parse_args(arguments))
         record |= {"command": command, "params_sha256": checkpoints.digest(found.params)}
-        run_folder.write_json(stage.folder / "metrics.json", record)
+        run_folder.write_json(stage.folder / name, record)
     return record
 
 
-def answers(stage: Stage) -> dict[str, Any]:
-    """The scores of a reasoner, trained first where it is not."""
+def answers(stage: Stage, by_programs: bool = False) -> dict[str, Any]:
+    """The scores of a reasoner, trained first where it is not; or of programs on what probes read off its features."""
     command = f"config {run_folder.fingerprint(stage.config, RESUMABLE_FIELDS)}"
+    if by_programs:
+        return symbolic_answers(stage, f"programs, {command}")
     finished = stage.config.num_steps in checkpoints.saved_steps(stage.folder)
     record = kept(stage.folder, command) if finished else None
     if record is None:
@@ -79,10 +89,27 @@ def answers(stage: Stage) -> dict[str, Any]:
     return record
 
 
-def kept(folder: pathlib.Path, command: str) -> dict[str, Any] | None:
+def symbolic_answers(stage: Stage, command: str) -> dict[str, Any]:
+    """The scores of `symbolic.answer`, kept as long as the model is the same."""
+    model = pathlib.Path(stage.config.features_of)
+    digest = checkpoints.digest(checkpoints.load_params(model))
+    path = stage.folder / "metrics.json"
+    try:
+        record = parse_record(path.read_bytes(), constant=float)
+        if (record["command"], record["params_sha256"]) == (command, digest):
+            return record
+    except (OSError, ValueError, KeyError):
+        pass
+    record = symbolic.answer(stage.config) | {"command": command, "params_sha256": digest}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run_folder.write_json(path, record)
+    return record
+
+
+def kept(folder: pathlib.Path, command: str, name: str = "metrics.json") -> dict[str, Any] | None:
     """The scores that lie in a run folder, if the same command gave them with the parameters that are there now."""
     try:
-        record = parse_record((folder / "metrics.json").read_bytes(), constant=float)
+        record = parse_record((folder / name).read_bytes(), constant=float)
     except (OSError, ValueError):
         return None
     if record.get("command") != command or "params_sha256" not in record:

@@ -81,7 +81,7 @@ class MetricLog:
         self._tensorboard.write(
             step, [summary.scalar(f"{split}/{name}", value) for name, value in metrics.items()]
         )
-        left = "" if seconds_left is None else f", {_duration(seconds_left)} left"
+        left = "" if seconds_left is None else f", {duration(seconds_left)} left"
         if split == "train" and not self._bar.disable:
             rate = metrics[f"{self._unit}_per_second"]
             self._bar.set_postfix_str(f"loss {metrics['loss']:.5g}, {rate:.3g} {self._unit}/s{left}")
@@ -200,7 +200,8 @@ def _drop_after(path: pathlib.Path, step: int) -> None:
         partial.write_bytes(b"".join(kept))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes, as people read them."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"

@@ -74,7 +74,10 @@ def test_the_card_and_the_summary(built):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"scenes": "towers"}, "scenes must be one of clevrer, six_objects, quickstart, not 'towers'"),
+        (
+            {"scenes": "towers"},
+            "scenes must be one of clevrer, six_objects, quickstart, quickstart_long, not 'towers'",
+        ),
         ({"num_train": 0}, "num_train must be 1 to 500000, not 0"),
         ({"num_validation": 500_001}, "num_validation must be 1 to 500000"),
         ({"seed": -1}, "seed is -1: a seed must be"),

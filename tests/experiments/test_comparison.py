@@ -43,7 +43,8 @@ def test_claims_stand_in_for_numbers():
 
 def test_the_paper_s_orders():
     """Read from the printed tables."""
-    mse, ari, fg_ari = TARGETS["table3"].metrics
+    mse, ari, fg_ari, miou = TARGETS["table3"].metrics
+    assert not miou.expected()
     assert set(mse.expected()) >= {("ODDN", "IODINE"), ("IODINE", "ODDN-l"), ("ODDN-l", "PROVIDE")}
     assert set(ari.expected()) >= {("ODDN-l", "PROVIDE"), ("PROVIDE", "ODDN"), ("ODDN", "IODINE")}
     assert set(fg_ari.expected()) >= {("ODDN", "IODINE"), ("IODINE", "ODDN-l"), ("ODDN-l", "PROVIDE")}
@@ -63,6 +64,48 @@ def test_means_and_errors_over_seeds():
     assert means["a"]["mse"] == (pytest.approx(7 / 3), pytest.approx(error), 3, "seeds")
     assert means["copy"]["mse"] == Score(7.0, 0.25, 8, "clips")  # hangs on no seed
     assert comparison.over_seeds({("a", 0): results["a", 0]})["a"]["mse"] == Score(1.0, 0.5, 8, "clips")
+
+
+def test_predictions_are_read_over_all_clips_and_over_kinds_of_them():
+    curve = {"mean": [1.0, 3.0], "standard_error": [0.1, 0.3], "n": 8}
+    metrics = {"predicted_mse": curve, "copy_last_mse": curve, "predicted_centre_error": curve}
+    metrics |= {
+        "mean_place_centre_error": curve,
+        "mean_frame_mse": {"mean": None, "standard_error": None, "n": 0},
+    }
+    metrics["collision_turns"] = {"mean": 0.25, "standard_error": 0.1, "n": 12}
+    few = {name: curve | {"n": 3} for name in ("predicted_mse", "copy_last_mse")}
+    rows = comparison.read_scores("ODDN", {"metrics": metrics, "by_clip": {"moving": few}})
+    assert set(rows) == {"ODDN", "copy of the last frame", "all in the mean place"}
+    assert rows["ODDN"]["predicted_mse"] == Score(2.0, pytest.approx(0.2), 8, "clips")
+    assert rows["ODDN"]["predicted_mse.moving_2"] == Score(3.0, 0.3, 3, "clips")
+    assert rows["ODDN"]["collision_turns"] == Score(0.25, 0.1, 12, "collisions")
+    assert set(rows["all in the mean place"]) == {f"predicted_centre_error{end}" for end in ("", "_1", "_2")}
+    moving = TARGETS["figure7"].metrics[3]
+    assert (
+        moving.key == "predicted_mse.moving" and len(comparison.frame_scores(moving.key, rows["ODDN"])) == 2
+    )
+    assert len(comparison.frame_scores("predicted_mse", rows["ODDN"])) == 2
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    """In the units of the table there, in those of the runs here."""
+    metric = Metric("share", "share, %", ".1f", 100, paper={"a": 90.0})
+    target = Target("T", (Row("a", "oddn"), Row("b", "iodine")), (metric,))
+    score = Score(0.25, 0.05, 3, "seeds")
+    means = {"a": {"share": score, "share_1": Score(0.5, None, 3, "seeds"), "other": score}}
+    results = {("a", seed): {"share": score} for seed in (0, 1)}
+    lines = files.csv_lines(target, results, means, {}, {"target": "t"})
+    files.write_csv(tmp_path / "t.csv", lines)
+    read = files.read_csv(tmp_path / "t.csv")
+    assert [line["ours"] for line in read if line["seed"] == "all" and line["metric"] == "share"] == [
+        "25.0",
+        "",
+    ]
+    assert files.read_scores(target, read) == {"a": {"share": score, "share_1": Score(0.5, None, 3, "seeds")}}
+    (tmp_path / "old.csv").write_text("target,row\nt,a\n")
+    with pytest.raises(ValueError, match=r"old.csv has no column 'budget': an earlier version wrote it"):
+        files.read_csv(tmp_path / "old.csv")
 
 
 def test_answers_are_read():

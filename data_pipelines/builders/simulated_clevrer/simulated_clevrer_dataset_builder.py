@@ -15,6 +15,7 @@ SCENES = {
     "clevrer": simulator.CLEVRER,
     "six_objects": simulator.SIX_OBJECTS,
     "quickstart": simulator.QUICKSTART,
+    "quickstart_long": simulator.QUICKSTART_LONG,
 }
 
 
@@ -27,7 +28,7 @@ class SimulatedClevrerConfig(SimulatedConfig):
     FIRST_INDEX = FIRST_INDEX
     FILENAME = "video_{:05d}"
 
-    scenes: str = option("clevrer", "clevrer, six_objects or quickstart")
+    scenes: str = option("clevrer", "clevrer, six_objects, quickstart or quickstart_long")
     height: int = option(64, "rows of a frame, in pixels")
     width: int = option(
         64, "columns of a frame, in pixels; the camera shows more at the sides when wider than high"
@@ -64,6 +65,16 @@ class Builder(SimulatedVideoBuilder):
             stride=4,
             num_train=600,
             num_validation=120,
+        ),
+        SimulatedClevrerConfig(
+            name="quickstart_long",
+            description="As quickstart with 14 frames, to predict twelve: of the small budget's tables.",
+            scenes="quickstart_long",
+            height=32,
+            width=32,
+            stride=4,
+            num_train=1200,
+            num_validation=200,
         ),
         SimulatedClevrerConfig(name="64x64", description="As clevrer/64x64."),
         SimulatedClevrerConfig(name="64x96", description="As clevrer/64x96.", width=96),

@@ -23,7 +23,7 @@ from data_pipelines.simulator.questions.truth import SceneTruth
 class SimulatedClevrerQaConfig(tfds.core.BuilderConfig):
     """Whose videos the questions are about: those of a simulated_clevrer config with equal options."""
 
-    scenes: str = option("clevrer", "clevrer, six_objects or quickstart")
+    scenes: str = option("clevrer", "clevrer, six_objects, quickstart or quickstart_long")
     num_train: int = option(10000, "videos")
     num_validation: int = option(5000, "videos")
     seed: int = option(0, "another seed, other videos")
