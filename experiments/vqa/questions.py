@@ -74,9 +74,9 @@ class Bucket(NamedTuple):
 
 
 def buckets(questions: Questions) -> list[Bucket]:
-    """Descriptive questions in two halves by length, the others by their number of choices: little is padding then.
+    """Descriptive questions, and the others by their number of choices.
 
-    All multiple-choice questions have room for the longest of them, so that their choices make one batch.
+    Multiple-choice questions all have room for the longest of them, so that their choices make one batch.
     """
     lengths = (questions.words != PADDING).sum(-1)
     choice_lengths = (questions.choice_words != PADDING).sum(-1).max(-1)
@@ -84,10 +84,7 @@ def buckets(questions: Questions) -> list[Bucket]:
     is_descriptive = questions.type == QUESTION_TYPES.index("descriptive")
     found = []
     if is_descriptive.any():
-        is_long = lengths > np.median(lengths[is_descriptive])
-        for places in (np.flatnonzero(is_descriptive & half) for half in (~is_long, is_long)):
-            if len(places):
-                found.append(Bucket(places, 0, int(lengths[places].max()), 0))
+        found.append(Bucket(np.flatnonzero(is_descriptive), 0, int(lengths[is_descriptive].max()), 0))
     for number in np.unique(numbers[~is_descriptive]):
         places = np.flatnonzero(~is_descriptive & (numbers == number))
         longest = (int(of_all[~is_descriptive].max()) for of_all in (lengths, choice_lengths))

@@ -129,22 +129,27 @@ class Attention(nn.Module):
 
         readers = tokens[..., :num_read, :]
         query, key, value = heads("query", readers), heads("key", tokens), heads("value", tokens)
+        scale = config.head_size**-0.5
         if distances is None:
-            scores = jnp.einsum("...qhc,...khc->...hqk", query, key)
+            scores = jnp.einsum("...qhc,...khc->...hqk", scale * query, key)
         else:
-            content_bias = self.param("content_bias", nn.initializers.zeros, shape, jnp.float32).astype(
-                query.dtype
+            content_bias, distance_bias = (
+                self.param(f"{name}_bias", nn.initializers.zeros, shape, jnp.float32).astype(query.dtype)
+                for name in ("content", "distance")
             )
-            distance_bias = self.param("distance_bias", nn.initializers.zeros, shape, jnp.float32).astype(
-                query.dtype
+            scores = jnp.einsum("...qhc,...khc->...hqk", scale * (query + content_bias), key)
+            by_distance = jnp.einsum(
+                "...qhc,phc->...hqp", scale * (query + distance_bias), heads("distance", distances)
             )
-            scores = jnp.einsum("...qhc,...khc->...hqk", query + content_bias, key)
-            position = heads("distance", distances)
-            scores += align_distances(jnp.einsum("...qhc,phc->...hqp", query + distance_bias, position))
-        scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32)) * config.head_size**-0.5
+            scores += align_distances(by_distance)
+        scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
         scores = jnp.where(is_key[..., None, None, :], scores, jnp.finfo(scores.dtype).min)
-        weights = nn.Dropout(config.dropout, deterministic=self.deterministic)(jax.nn.softmax(scores, -1))
+        # Softmax, whose sum divides what was attended to: n numbers for each of n tokens are passed over less often.
+        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+        total = jnp.swapaxes(weights.sum(-1), -1, -2)[..., None]
+        weights = nn.Dropout(config.dropout, deterministic=self.deterministic)(weights)
         attended = jnp.einsum("...hqk,...khc->...qhc", weights.astype(value.dtype), value)
+        attended = (attended / total).astype(value.dtype)
         return dense(name="output")(attended.reshape(readers.shape))
 
 
