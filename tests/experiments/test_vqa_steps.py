@@ -242,6 +242,7 @@ def test_questions_find_their_videos():
         ({"features": "pixels"}, "config.features 'pixels' is unknown: take one of both, latents"),
         ({"references": ("guess",)}, "config.references: 'guess' is unknown"),
         ({"num_steps": 0}, "config.num_steps is 0: it must be above 0"),
+        ({"frame_stride": -1}, "config.frame_stride is -1: it must be at least 0"),
         ({"warmup_share": 2.0}, "config.warmup_share 2.0 must lie in 0 to 1"),
         ({"videos": "clevrer"}, "config.videos 'clevrer' is no NAME/CONFIG"),
         ({"model": dataclasses.replace(SMALL)}, None),

@@ -327,6 +327,11 @@ def test_frames_of_training_and_evaluation():
     np.testing.assert_array_equal(np.diff(sampled), np.full((200, 24), 5))
     with pytest.raises(ValueError, match="span 121 frames, the video has 120"):
         slots.evaluation_frames(video[:120], 25, 5)
+    spread = np.asarray(slots.spread_frames(video, 25))[:, 0, 0]
+    assert (spread[0], spread[-1], len(spread)) == (0, 127, 25) and set(np.diff(spread)) == {5, 6}
+    np.testing.assert_array_equal(slots.spread_frames(video, 128), video)
+    with pytest.raises(ValueError, match="25 frames are wanted, the video has 20"):
+        slots.spread_frames(video[:20], 25)
 
 
 def test_order_of_slots():
