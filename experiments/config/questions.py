@@ -34,7 +34,9 @@ class VQAConfig:
         ""  # what extract_latents wrote, taken as it is; empty: its default folder, filled if need be
     )
     num_frames: int = 25  # of a video, fewer where it has fewer
-    frame_stride: int = 5  # frames of the features from one to the next
+    # Frames of the features from one to the next, from a random start in training; 0: always the same frames, spread
+    # from the first to the last.
+    frame_stride: int = 5
 
     num_steps: int = 240_000
     batch_size: int = 256  # questions a step, of both kinds in the proportion of the data

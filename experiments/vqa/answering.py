@@ -137,7 +137,8 @@ def load(config: VQAConfig, sources: Sources) -> tuple[VQAConfig, dict[str, Data
     num_slots = max(of_split.slots.shape[2] for of_split in seen)
     seen = [features.pad_slots(of_split, num_slots) for of_split in seen]
     available = min(of_split.slots.shape[1] for of_split in seen)
-    num_frames = min(config.num_frames, (available - 1) // config.frame_stride + 1)
+    fitting = (available - 1) // config.frame_stride + 1 if config.frame_stride else available
+    num_frames = min(config.num_frames, fitting)
     if num_frames < config.num_frames:
         say(f"{num_frames} frames a video, {config.num_frames} were asked for: the videos have {available}")
     data = [join(of_split, of_videos, split) for of_split, of_videos, split in zip(asked, seen, splits)]

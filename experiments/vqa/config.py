@@ -26,12 +26,12 @@ def check(config: VQAConfig) -> None:
         raise ValueError(
             f"config.references: {sorted(unknown)[0]!r} is unknown: take some of blind, majority, executor"
         )
-    positive = (
-        "num_frames frame_stride num_steps batch_size learning_rate keep_checkpoints num_valid_questions"
-    )
+    positive = "num_frames num_steps batch_size learning_rate keep_checkpoints num_valid_questions"
     for name in (*positive.split(), "log_every", "eval_every", "save_every"):
         if not getattr(config, name) > 0:
             raise ValueError(f"config.{name} is {getattr(config, name)}: it must be above 0")
+    if config.frame_stride < 0:
+        raise ValueError(f"config.frame_stride is {config.frame_stride}: it must be at least 0")
     if not 0 <= config.warmup_share <= 1:
         raise ValueError(f"config.warmup_share {config.warmup_share} must lie in 0 to 1")
     for name in ("videos", "questions"):

@@ -8,8 +8,9 @@ import numpy as np
 
 from data_pipelines.builders.clevrer_qa.raw import MAX_CHOICES, QUESTION_TYPES
 from data_pipelines.builders.clevrer_qa.records import open_questions
+from oddn_jax.reasoning.vocabulary import PADDING
 
-__all__ = ["MAX_CHOICES", "QUESTION_TYPES", "Questions", "epochs", "read", "select"]
+__all__ = ["MAX_CHOICES", "QUESTION_TYPES", "Bucket", "Questions", "buckets", "epochs", "read", "select"]
 
 UNKNOWN = -1
 
@@ -61,6 +62,34 @@ def read(dataset_dir: pathlib.Path, split: str) -> Questions:
 def select(questions: Questions, chosen: np.ndarray) -> Questions:
     """Some of the questions, by places or flags."""
     return Questions(*(column[chosen] for column in questions))
+
+
+class Bucket(NamedTuple):
+    """Questions that go through the model in one form, and how much room they need there."""
+
+    places: np.ndarray  # i64[q], ascending
+    num_choices: int  # of each of them; 0: they are descriptive
+    question_length: int  # words
+    choice_length: int  # words
+
+
+def buckets(questions: Questions) -> list[Bucket]:
+    """Descriptive questions, and the others by their number of choices.
+
+    Multiple-choice questions all have room for the longest of them, so that their choices make one batch.
+    """
+    lengths = (questions.words != PADDING).sum(-1)
+    choice_lengths = (questions.choice_words != PADDING).sum(-1).max(-1)
+    numbers = (questions.choice_id >= 0).sum(-1)
+    is_descriptive = questions.type == QUESTION_TYPES.index("descriptive")
+    found = []
+    if is_descriptive.any():
+        found.append(Bucket(np.flatnonzero(is_descriptive), 0, int(lengths[is_descriptive].max()), 0))
+    for number in np.unique(numbers[~is_descriptive]):
+        places = np.flatnonzero(~is_descriptive & (numbers == number))
+        longest = (int(of_all[~is_descriptive].max()) for of_all in (lengths, choice_lengths))
+        found.append(Bucket(places, int(number), *longest))
+    return found
 
 
 def epochs(num_questions: int, batch_size: int, seed: int, start_step: int) -> Iterator[np.ndarray]:

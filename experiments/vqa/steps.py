@@ -1,6 +1,6 @@
 """What one step of training a question answering model computes, and its answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,29 +11,39 @@ from jax.sharding import Mesh, NamedSharding
 
 from experiments.config import VQAConfig
 from experiments.training.steps import SHARDED, TrainState
-from experiments.vqa.questions import MAX_CHOICES, Questions, epochs, select
+from experiments.vqa.questions import MAX_CHOICES, Bucket, Questions, buckets, epochs
 from experiments.vqa.scores import Predictions
 from oddn_jax.reasoning import ALOE, slots
 from oddn_jax.reasoning.vocabulary import CHOICE_LENGTH, NUM_ANSWERS, QUESTION_LENGTH
 
-EVALUATION_BATCH = 64  # questions; a choice question counts for its four choices
+EVALUATION_BATCH = 64  # rows: descriptive questions, or choices
 
 
 class Part(NamedTuple):
-    """Questions of one kind with their videos; c is 1 for descriptive questions, whose choice is padding."""
+    """Questions of one bucket with their videos; c is 0 for descriptive questions."""
 
     videos: Any  # f32[b t k d]
-    words: Any  # i32[b 20]
-    choice_words: Any  # i32[b c 12]
-    target: Any  # i32[b c]: the answer, or 1 and 0 for a correct and a wrong choice, -1 for none
+    words: Any  # i32[b q]
+    choice_words: Any  # i32[b c n]
+    target: Any  # i32[b 1] the answer, or i32[b c] 1 and 0 for a correct and a wrong choice
+    weight: Any  # f32[b], of each answer or choice in the mean over those of its kind
     id: Any  # u32[b], the question's place in its split, on which its noise hangs
 
 
-class Batch(NamedTuple):
-    """Questions of both kinds; None where the data have none of a kind."""
+Batch = tuple[Part, ...]  # of all buckets
 
-    descriptive: Part | None
-    choice: Part | None
+
+class Rows(NamedTuple):
+    """What goes through the model: a row for each descriptive question, and for each choice of the others."""
+
+    video: jax.Array  # f32[r n k d], the frames that are seen
+    hidden: jax.Array  # bool[r n k]
+    words: jax.Array  # i32[r q]
+    choice_words: jax.Array  # i32[r n]
+    is_choice: jax.Array  # bool[r]
+    target: jax.Array  # i32[r]
+    weight: jax.Array  # f32[r]
+    key: jax.Array  # key[r], of dropout
 
 
 def make_optimizer(config: VQAConfig) -> optax.GradientTransformation:
@@ -64,60 +74,82 @@ def compute_losses(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The training loss and what is logged beside it.
 
-    The mean cross-entropy over descriptive questions and the mean over choices count the same; both kinds go through
-    the model as one batch.
+    The mean cross-entropy over descriptive questions and the mean over choices count the same. Rows of one length go
+    through the model as one batch.
     """
-    parts = [part for part in batch if part is not None]
-    inputs = [_look(config, part, key) for part in parts]
-    videos, hidden, words, choices, keys = (jnp.concatenate(leaves) for leaves in zip(*inputs))
-
-    def read(video, hidden, words, choice, key):
-        return ALOE(config.model).apply(
-            {"params": params},
-            video,
-            words,
-            choice,
-            hidden=hidden if config.model.predict_hidden_slots else None,
-            deterministic=False,
-            rngs={"dropout": key},
-        )
-
-    answer = jax.vmap(read)(videos, hidden, words, choices, keys)
-    metrics = {}
-    num_descriptive = 0 if batch.descriptive is None else len(batch.descriptive.words)
-    if batch.descriptive is not None:
-        logits, target = answer.answer_logits[:num_descriptive], batch.descriptive.target[:, 0]
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, target)
-        metrics["descriptive_loss"] = losses.mean()
-        metrics["descriptive_right"] = (logits.argmax(-1) == target).mean()
-    if batch.choice is not None:
-        logits, target = answer.choice_logit[num_descriptive:], batch.choice.target.reshape(-1)
-        exists = target >= 0
-        losses = optax.sigmoid_binary_cross_entropy(logits, target)
-        metrics["choice_loss"] = losses.mean(where=exists)
-        metrics["choice_right"] = ((logits > 0) == target).mean(where=exists)
-    loss = sum(metrics[name] for name in ("descriptive_loss", "choice_loss") if name in metrics)
+    totals: dict[str, jax.Array] = {}
+    for rows in _by_length([_look(config, part, key) for part in batch]):
+        for name, value in _sums(config, params, rows).items():
+            totals[name] = totals.get(name, 0.0) + value
+    kinds = dict.fromkeys("choice" if part.choice_words.shape[1] else "descriptive" for part in batch)
+    metrics = {f"{kind}_{name}": totals[f"{kind}_{name}"] for kind in kinds for name in ("loss", "right")}
+    loss = sum(metrics[f"{kind}_loss"] for kind in kinds)
     if config.model.predict_hidden_slots:
-        errors = ((answer.predicted_slots - videos) ** 2).mean(-1)
-        metrics["hidden_slots_loss"] = errors.mean(where=hidden)
+        metrics["hidden_slots_loss"] = totals["hidden_slots_error"] / totals["hidden_slots"]
         loss += config.hidden_slots_weight * metrics["hidden_slots_loss"]
     return loss, {"loss": loss, **metrics}
 
 
-def _look(config: VQAConfig, part: Part, key: jax.Array) -> tuple[jax.Array, ...]:
+def _look(config: VQAConfig, part: Part, key: jax.Array) -> Rows:
     """Frames, order and hidden slots of each question's video, the same for all its choices; then a row a choice."""
-    model, num_choices = config.model, part.choice_words.shape[1]
+    model, (number, num_choices, length) = config.model, part.choice_words.shape
+    num_rows = max(num_choices, 1)
 
-    def look(video, words, choices, id):
+    def look(video, words, choices, target, weight, id):
         frames_key, order_key, hidden_key, dropout_key = jax.random.split(jax.random.fold_in(key, id), 4)
-        video = slots.training_frames(frames_key, video, model.num_frames, config.frame_stride)
+        if config.frame_stride:
+            video = slots.training_frames(frames_key, video, model.num_frames, config.frame_stride)
+        else:
+            video = slots.spread_frames(video, model.num_frames)
         video = slots.shuffle_slots(order_key, video, model.background_slot)
         hidden = slots.hide_slots(hidden_key, model.num_frames, model.num_slots)
-        repeated = (jnp.broadcast_to(x, (num_choices, *x.shape)) for x in (video, hidden, words))
-        return *repeated, choices, jax.random.split(dropout_key, num_choices)
+        of_question = (video, hidden, words, jnp.asarray(num_choices > 0), weight)
+        video, hidden, words, is_choice, weight = (
+            jnp.broadcast_to(x, (num_rows, *x.shape)) for x in of_question
+        )
+        keys = jax.random.split(dropout_key, num_rows)
+        return Rows(video, hidden, words, choices, is_choice, target, weight, keys)
 
-    rows = jax.vmap(look)(part.videos, part.words, part.choice_words, part.id)
-    return tuple(leaf.reshape(-1, *leaf.shape[2:]) for leaf in rows)
+    choices = part.choice_words if num_choices else jnp.zeros((number, 1, length), jnp.int32)
+    rows = jax.vmap(look)(part.videos, part.words, choices, part.target, part.weight, part.id)
+    return jax.tree.map(lambda leaf: leaf.reshape(number * num_rows, *leaf.shape[2:]), rows)
+
+
+def _by_length(parts: list[Rows]) -> list[Rows]:
+    """The rows of all parts, those with equally much room for words together."""
+    found: dict[tuple[int, int], list[Rows]] = {}
+    for rows in parts:
+        found.setdefault((rows.words.shape[1], rows.choice_words.shape[1]), []).append(rows)
+    return [jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *same) for same in found.values()]
+
+
+def _sums(config: VQAConfig, params: Any, rows: Rows) -> dict[str, jax.Array]:
+    """Sums over rows: of weighted losses and right answers by kind, and of the errors of hidden slots."""
+
+    def read(rows):
+        return ALOE(config.model).apply(
+            {"params": params},
+            rows.video,
+            rows.words,
+            rows.choice_words,
+            hidden=rows.hidden if config.model.predict_hidden_slots else None,
+            deterministic=False,
+            rngs={"dropout": rows.key},
+        )
+
+    answer = jax.vmap(read)(rows)
+    of_choice = optax.sigmoid_binary_cross_entropy(answer.choice_logit, rows.target)
+    of_answer = optax.softmax_cross_entropy_with_integer_labels(answer.answer_logits, rows.target)
+    losses = jnp.where(rows.is_choice, of_choice, of_answer)
+    said = jnp.where(rows.is_choice, answer.choice_logit > 0, answer.answer_logits.argmax(-1))
+    sums = {}
+    for kind, of_kind in (("descriptive", ~rows.is_choice), ("choice", rows.is_choice)):
+        weight = rows.weight * of_kind
+        sums |= {f"{kind}_loss": weight @ losses, f"{kind}_right": weight @ (said == rows.target)}
+    if config.model.predict_hidden_slots:
+        errors = ((answer.predicted_slots - rows.video) ** 2).mean(-1)
+        sums |= {"hidden_slots_error": errors.sum(where=rows.hidden), "hidden_slots": rows.hidden.sum()}
+    return sums
 
 
 def make_train_step(config: VQAConfig, optimizer: optax.GradientTransformation) -> Callable:
@@ -138,46 +170,53 @@ def make_train_step(config: VQAConfig, optimizer: optax.GradientTransformation) 
 def training_batches(
     config: VQAConfig, questions: Questions, videos: np.ndarray, rows: np.ndarray, step: int, mesh: Mesh
 ) -> Iterator[Batch]:
-    """The batches from a step on, on the devices; each kind of question runs through epochs of its own.
+    """The batches from a step on, on the devices; each bucket of questions runs through epochs of its own.
 
     Args:
         videos: features f32[v t k d].
         rows: of the video of each question, i64[q].
     """
-    kinds = [np.flatnonzero(questions.type == 0), np.flatnonzero(questions.type != 0)]
-    sizes = batch_sizes(config.batch_size, len(kinds[0]), len(kinds[1]), mesh.size)
+    groups = buckets(questions)
+    sizes = batch_sizes(config.batch_size, [len(group.places) for group in groups], mesh.size)
     orders = [
-        epochs(len(places), size, config.seed + kind, step) if size else None
-        for kind, (places, size) in enumerate(zip(kinds, sizes))
+        epochs(len(group.places), size, config.seed + number, step)
+        for number, (group, size) in enumerate(zip(groups, sizes))
+    ]
+    # Numbers of a kind are rounded to whole questions; the weights make up for it.
+    totals = [
+        sum(len(other.places) * max(other.num_choices, 1) for other in groups if _same_kind(group, other))
+        for group in groups
     ]
     sharding = NamedSharding(mesh, SHARDED)
     while True:
-        chosen = [None if order is None else places[next(order)] for order, places in zip(orders, kinds)]
-        parts = (
-            None if places is None else make_part(select(questions, places), videos[rows[places]], places)
-            for places in chosen
-        )
-        yield jax.device_put(Batch(*parts), sharding)
+        parts = []
+        for group, order, size, total in zip(groups, orders, sizes, totals):
+            places = group.places[next(order)]
+            weight = np.full(size, len(group.places) / (total * size), np.float32)
+            in_question, in_choice = room(config, group)
+            words = questions.words[places, :in_question]
+            choices = questions.choice_words[places, : group.num_choices, :in_choice]
+            target = questions.is_correct[places, : group.num_choices]
+            target = target if group.num_choices else questions.answer[places, None]
+            parts.append(Part(videos[rows[places]], words, choices, target, weight, places.astype(np.uint32)))
+        yield jax.device_put(tuple(parts), sharding)
 
 
-def batch_sizes(batch_size: int, num_descriptive: int, num_choice: int, num_devices: int) -> tuple[int, int]:
-    """Questions of each kind in a batch: in the proportion of the data, at least one, a multiple of the devices."""
-    share = num_descriptive / (num_descriptive + num_choice)
-    sizes = (
-        max(1, round(portion / num_devices)) * num_devices if number else 0
-        for number, portion in ((num_descriptive, batch_size * share), (num_choice, batch_size * (1 - share)))
-    )
-    return tuple(sizes)
+def batch_sizes(batch_size: int, numbers: Sequence[int], num_devices: int) -> tuple[int, ...]:
+    """Questions of each bucket in a batch: in the proportion of the data, at least one, a multiple of the devices."""
+    shares = (batch_size * number / sum(numbers) for number in numbers)
+    return tuple(max(1, round(share / num_devices)) * num_devices for share in shares)
 
 
-def make_part(questions: Questions, videos: np.ndarray, places: np.ndarray) -> Part:
-    """Questions of one kind, and their videos, as the model takes them."""
-    if questions.type[0] == 0:
-        choice_words = np.zeros((len(places), 1, CHOICE_LENGTH), np.int32)
-        target = questions.answer[:, None]
-    else:
-        choice_words, target = questions.choice_words, questions.is_correct
-    return Part(videos, questions.words, choice_words, target, places.astype(np.uint32))
+def room(config: VQAConfig, group: Bucket) -> tuple[int, int]:
+    """Words of a question and of a choice that the model is given of a bucket; one form reads the padding too."""
+    if config.model.form == "relative":
+        return QUESTION_LENGTH, CHOICE_LENGTH
+    return group.question_length, group.choice_length
+
+
+def _same_kind(one: Bucket, other: Bucket) -> bool:
+    return (one.num_choices == 0) == (other.num_choices == 0)
 
 
 class Logits(NamedTuple):
@@ -193,6 +232,8 @@ def make_answering(config: VQAConfig) -> Callable[[Any, Questions, np.ndarray, n
 
     def frames(videos):
         count, stride = config.model.num_frames, config.frame_stride
+        if not stride:
+            return jax.vmap(lambda video: slots.spread_frames(video, count))(videos)
         return jax.vmap(lambda video: slots.evaluation_frames(video, count, stride))(videos)
 
     @jax.jit
@@ -201,24 +242,31 @@ def make_answering(config: VQAConfig) -> Callable[[Any, Questions, np.ndarray, n
 
     @jax.jit
     def judge(params, videos, words, choices):
-        return model.apply({"params": params}, frames(videos), words, choices, method="judge")
+        return model.apply({"params": params}, frames(videos), words, choices[:, None], method="judge")[:, 0]
 
     def run(params, questions, videos, rows):
         number = len(questions.type)
         logits = Logits(*(np.zeros((number, size), np.float32) for size in (NUM_ANSWERS, MAX_CHOICES)))
-        is_descriptive = questions.type == 0
-        for kind, ask, of_kind, size in (
-            (0, answer, is_descriptive, EVALUATION_BATCH),
-            (1, judge, ~is_descriptive, EVALUATION_BATCH // MAX_CHOICES),
-        ):
-            places = np.flatnonzero(of_kind)
-            for start in range(0, len(places), size):
-                taken = places[start : start + size]
-                padded = np.resize(taken, size)  # one shape, one compilation
-                said = ask(
-                    params, videos[rows[padded]], questions.words[padded], questions.choice_words[padded]
+        forms: dict[tuple[bool, int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
+        for group in buckets(questions):
+            num_rows = max(group.num_choices, 1)
+            of_rows = np.repeat(group.places, num_rows), np.tile(np.arange(num_rows), len(group.places))
+            forms.setdefault((group.num_choices > 0, *room(config, group)), []).append(of_rows)
+        for (is_choice, in_question, in_choice), parts in forms.items():
+            places, choices = map(np.concatenate, zip(*parts))
+            for start in range(0, len(places), EVALUATION_BATCH):
+                taken = np.arange(start, min(start + EVALUATION_BATCH, len(places)))
+                padded = np.resize(taken, EVALUATION_BATCH)  # one shape, one compilation
+                place, choice = places[padded], choices[padded]
+                words = (
+                    questions.words[place, :in_question],
+                    questions.choice_words[place, choice, :in_choice],
                 )
-                logits[kind][taken] = np.asarray(said)[: len(taken)]
+                said = np.asarray((judge if is_choice else answer)(params, videos[rows[place]], *words))
+                if is_choice:
+                    logits.choice[places[taken], choices[taken]] = said[: len(taken)]
+                else:
+                    logits.answer[places[taken]] = said[: len(taken)]
         return logits
 
     return run

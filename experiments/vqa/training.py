@@ -82,7 +82,7 @@ def fit(config: VQAConfig, workdir: pathlib.Path, train: Data, valid: Data) -> A
             jax.block_until_ready(unread[-1:])  # stay one step ahead of the device: the times mean something
             step, bound = step + 1, None
             unread.append((step, metrics))
-            questions += sum(len(part.words) for part in batch if part is not None)
+            questions += sum(len(part.words) for part in batch)
             log.advance()
             over = bool(signals) or step == config.num_steps
             due = over or step % config.log_every == 0

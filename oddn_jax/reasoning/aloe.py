@@ -55,8 +55,8 @@ class ALOE(nn.Module):
     def __call__(
         self,
         slots: Float[Array, "*b t k d"],
-        question: Int[Array, "*b 20"],
-        choice: Int[Array, "*b 12"],
+        question: Int[Array, "*b q"],
+        choice: Int[Array, "*b c"],
         *,
         hidden: Bool[Array, "*b t k"] | None = None,
         deterministic: bool = True,
@@ -65,13 +65,14 @@ class ALOE(nn.Module):
 
         Args:
           slots: features of roughly unit scale.
-          question: words as `vocabulary.encode_question` numbers them.
+          question: words as `vocabulary.encode_question` numbers them. In the "absolute" form, which does not attend to
+            padding, question and choice may be shorter, down to none: the result is the same, sooner.
           choice: words as `vocabulary.encode_choice` numbers them; all padding for a descriptive question.
           hidden: slots to be replaced by a learned vector; only with `predict_hidden_slots`.
           deterministic: False applies dropout, with `rngs={"dropout": key}`.
 
         Raises:
-          ValueError: the slots are not of the configured number and size.
+          ValueError: the slots are not of the configured number and size, or there are too many or few words.
         """
         config = self.config
         expected = (config.num_frames, config.num_slots, config.feature_size)
@@ -79,37 +80,45 @@ class ALOE(nn.Module):
             raise ValueError(
                 f"slots are {slots.shape[-3:]} (frames, slots, features), the model's are {expected}"
             )
+        _check_words(config, question.shape[-1], choice.shape[-1])
         if hidden is not None:
             slots = jnp.where(hidden[..., None], self.hidden_slot, slots)
         words = jnp.concatenate([question, choice], -1)
-        text, visual = self.text_tokens(words), self.slot_tokens(slots)
-        batch, num_words = words.shape[:-1], words.shape[-1]
+        text, visual = self.text_tokens(question, choice), self.slot_tokens(slots)
+        batch, num_words, num_visual = words.shape[:-1], words.shape[-1], visual.shape[-2]
         first = jnp.broadcast_to(self.first_token, (*batch, 1, self.first_token.size))
         if config.form == "relative":
             tokens = jax.nn.relu(self.text_input(jnp.concatenate([first, text, visual], -2)))
             is_key, first_slot = jnp.ones(tokens.shape[:-1], bool), 1 + num_words
+            places = jnp.arange(tokens.shape[-2])
         else:
             tokens = jnp.concatenate([first, self.slot_input(visual), self.text_input(text)], -2)
-            is_key = jnp.concatenate([jnp.ones((*batch, 1 + visual.shape[-2]), bool), words != PADDING], -1)
+            is_key = jnp.concatenate([jnp.ones((*batch, 1 + num_visual), bool), words != PADDING], -1)
             first_slot = 1
-        tokens = self.transformer(tokens.astype(slots.dtype), is_key, deterministic)
+            of_words = (jnp.arange(question.shape[-1]), QUESTION_LENGTH + jnp.arange(choice.shape[-1]))
+            places = jnp.concatenate(
+                [jnp.arange(1 + num_visual), *(1 + num_visual + part for part in of_words)]
+            )
+        num_read = None if config.predict_hidden_slots else 1
+        tokens = self.transformer(tokens.astype(slots.dtype), is_key, places, deterministic, num_read)
         predicted = None
         if config.predict_hidden_slots:
-            of_slots = tokens[..., first_slot : first_slot + visual.shape[-2], :]
+            of_slots = tokens[..., first_slot : first_slot + num_visual, :]
             predicted = self.slot_output(of_slots).reshape(slots.shape)
         summary = tokens[..., 0, :]
         return Answer(self.answer_head(summary), self.choice_head(summary)[..., 0], predicted)
 
-    def answer(self, slots: Float[Array, "b t k d"], question: Int[Array, "b 20"]) -> Float[Array, "b a"]:
+    def answer(self, slots: Float[Array, "b t k d"], question: Int[Array, "b q"]) -> Float[Array, "b a"]:
         """Logits of the answers to descriptive questions; entry 0 is padding and no answer.
 
         Neither this nor `judge` depends on the order of the slots, as long as it is the same in all frames.
         """
-        choice = jnp.full((*question.shape[:-1], CHOICE_LENGTH), PADDING, question.dtype)
+        length = CHOICE_LENGTH if self.config.form == "relative" else 0
+        choice = jnp.full((*question.shape[:-1], length), PADDING, question.dtype)
         return self(self.sorted(slots), question, choice).answer_logits
 
     def judge(
-        self, slots: Float[Array, "b t k d"], question: Int[Array, "b 20"], choices: Int[Array, "b c 12"]
+        self, slots: Float[Array, "b t k d"], question: Int[Array, "b q"], choices: Int[Array, "b c n"]
     ) -> Float[Array, "b c"]:
         """A logit for each choice of multiple-choice questions, each judged without the others: above 0 is correct."""
         num_choices = choices.shape[-2]
@@ -121,13 +130,14 @@ class ALOE(nn.Module):
         """The slots of each video in the order that their content gives."""
         return jax.vmap(partial(sort_slots, background=self.config.background_slot))(slots)
 
-    def text_tokens(self, words: Int[Array, "*b n"]) -> Float[Array, "*b n e"]:
+    def text_tokens(self, question: Int[Array, "*b q"], choice: Int[Array, "*b c"]) -> Float[Array, "*b n e"]:
         """Embedded words with what they belong to: question or choice, and text rather than slots.
 
         The words of a descriptive question are marked as those of a choice.
         """
-        has_choice = (words[..., QUESTION_LENGTH:] != PADDING).any(-1, keepdims=True)
-        of_question = has_choice & (jnp.arange(words.shape[-1]) < QUESTION_LENGTH)
+        words = jnp.concatenate([question, choice], -1)
+        has_choice = (choice != PADDING).any(-1, keepdims=True)
+        of_question = has_choice & (jnp.arange(words.shape[-1]) < question.shape[-1])
         embedded = self.embedding(words)
         marks = jnp.stack([of_question, ~of_question], -1).astype(embedded.dtype)
         return jnp.concatenate([embedded, marks, _modality(embedded, 0)], -1)
@@ -150,6 +160,14 @@ class Head(nn.Module):
 
     def __call__(self, summary: Float[Array, "*b w"]) -> Float[Array, "*b o"]:
         return self.layers[1](jax.nn.relu(self.layers[0](summary)))
+
+
+def _check_words(config: ALOEConfig, in_question: int, in_choice: int) -> None:
+    given, most = (in_question, in_choice), (QUESTION_LENGTH, CHOICE_LENGTH)
+    for name, number, limit in zip(("question", "choice"), given, most):
+        if number > limit or (config.form == "relative" and number < limit):
+            least = "" if config.form == "relative" else "at most "
+            raise ValueError(f"a {name} has {number} words, {least}{limit} are wanted, padding included")
 
 
 def _modality(tokens: Float[Array, "*b n e"], place: int) -> Float[Array, "*b n 2"]:

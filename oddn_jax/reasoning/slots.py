@@ -18,6 +18,20 @@ def evaluation_frames(slots: Float[Array, "t k d"], num_frames: int, stride: int
     return slots[: (num_frames - 1) * stride + 1 : stride]
 
 
+def spread_frames(slots: Float[Array, "t k d"], num_frames: int) -> Float[Array, "n k d"]:
+    """Frames spread evenly from the first to the last, both of which are among them.
+
+    Source: our choice. Questions ask about the beginning and the end of a video, and every fifth frame of 128 from the
+    first on ends at the 121st.
+
+    Raises:
+      ValueError: the video is too short.
+    """
+    if num_frames > slots.shape[0]:
+        raise ValueError(f"{num_frames} frames are wanted, the video has {slots.shape[0]}")
+    return slots[jnp.round(jnp.linspace(0, slots.shape[0] - 1, num_frames)).astype(int)]
+
+
 def training_frames(
     key: PRNGKeyArray, slots: Float[Array, "t k d"], num_frames: int, stride: int
 ) -> Float[Array, "n k d"]:

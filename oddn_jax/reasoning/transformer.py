@@ -1,12 +1,13 @@
 """The transformer inside ALOE, with relative or with learned absolute positions."""
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import normal, variance_scaling
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from oddn_jax.reasoning.config import ALOEConfig
 
@@ -23,30 +24,53 @@ class Transformer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: Float[Array, "*b n w"], is_key: Bool[Array, "*b n"], deterministic: bool
-    ) -> Float[Array, "*b n w"]:
-        """Returns the tokens after all layers; those without `is_key` are attended to by no other."""
+        self,
+        tokens: Float[Array, "*b n w"],
+        is_key: Bool[Array, "*b n"],
+        places: Int[Array, " n"],
+        deterministic: bool,
+        num_read: int | None = None,
+    ) -> Float[Array, "*b q w"]:
+        """Returns the tokens after all layers; those without `is_key` are attended to by no other.
+
+        Args:
+          places: of the tokens in a whole sequence, of which padding may have been left out; of learned positions.
+          num_read: only so many of the first tokens are wanted, and the last layer computes no others; None: all.
+        """
         config = self.config
-        num_tokens = tokens.shape[-2]
         distances = None
         if config.form == "relative":
+            num_tokens = tokens.shape[-2]
             distances = sinusoids(jnp.arange(num_tokens - 1, -num_tokens, -1), config.width)
             distances = nn.Dropout(config.dropout)(distances, deterministic)
         else:
-            tokens += self.param("positions", normal(0.02), (num_tokens, config.width), jnp.float32)
-        layer = nn.remat(Layer, prevent_cse=False) if config.recompute else Layer
-        layers = nn.scan(
-            layer,
-            variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
-            in_axes=nn.broadcast,
-            length=config.num_layers,
+            shape = (config.sequence_length, config.width)
+            tokens += self.param("positions", normal(0.02), shape, jnp.float32)[places]
+
+        def initialize(key):
+            layer = Layer(config, deterministic=True, parent=None)
+            return layer.init(key, tokens, is_key, distances, None)["params"]
+
+        params = self.param(
+            "layers", lambda key: jax.vmap(initialize)(jax.random.split(key, config.num_layers))
         )
-        return layers(config, deterministic, name="layers")(tokens, is_key, distances)[0]
+        dropping = not deterministic and config.dropout > 0
+        keys = jax.random.split(self.make_rng("dropout"), config.num_layers) if dropping else None
+
+        def run(num_read, tokens, params, key):
+            layer = Layer(config, deterministic, parent=None)
+            rngs = {} if key is None else {"dropout": key}
+            return layer.apply({"params": params}, tokens, is_key, distances, num_read, rngs=rngs)
+
+        if config.recompute:
+            run = jax.checkpoint(run, prevent_cse=False, static_argnums=0)
+        first, last = (jax.tree.map(operator.itemgetter(taken), (params, keys)) for taken in (slice(-1), -1))
+        tokens, _ = jax.lax.scan(lambda tokens, of_layer: (run(None, tokens, *of_layer), None), tokens, first)
+        return run(num_read, tokens, *last)
 
 
 class Layer(nn.Module):
-    """One layer of the transformer, in the form that `nn.scan` asks for."""
+    """One layer of the transformer."""
 
     config: ALOEConfig
     deterministic: bool
@@ -57,18 +81,19 @@ class Layer(nn.Module):
         tokens: Float[Array, "*b n w"],
         is_key: Bool[Array, "*b n"],
         distances: Float[Array, "p w"] | None,
-    ) -> tuple[Float[Array, "*b n w"], None]:
+        num_read: int | None,
+    ) -> Float[Array, "*b q w"]:
+        """Returns the first `num_read` tokens after this layer, or all of them."""
         config = self.config
         dense = functools.partial(nn.Dense, dtype=config.compute_dtype, kernel_init=_initializer(config))
         dropout = nn.Dropout(config.dropout, deterministic=self.deterministic)
         norm = functools.partial(nn.LayerNorm, 1e-5)
         attended = Attention(config, self.deterministic, name="attention")(
-            norm(name="attention_norm")(tokens), is_key, distances
+            norm(name="attention_norm")(tokens), is_key, distances, num_read
         )
-        tokens += dropout(attended).astype(tokens.dtype)
+        tokens = tokens[..., :num_read, :] + dropout(attended).astype(tokens.dtype)
         hidden = jax.nn.relu(dense(config.hidden_size, name="hidden")(norm(name="feed_forward_norm")(tokens)))
-        tokens += dropout(dense(config.width, name="output")(dropout(hidden))).astype(tokens.dtype)
-        return tokens, None
+        return tokens + dropout(dense(config.width, name="output")(dropout(hidden))).astype(tokens.dtype)
 
 
 class Attention(nn.Module):
@@ -90,7 +115,9 @@ class Attention(nn.Module):
         tokens: Float[Array, "*b n w"],
         is_key: Bool[Array, "*b n"],
         distances: Float[Array, "p w"] | None,
-    ) -> Float[Array, "*b n w"]:
+        num_read: int | None = None,
+    ) -> Float[Array, "*b q w"]:
+        """Returns what the first `num_read` tokens attend to, or all of them."""
         config = self.config
         dense = functools.partial(
             nn.Dense, config.width, dtype=config.compute_dtype, kernel_init=_initializer(config)
@@ -100,24 +127,30 @@ class Attention(nn.Module):
         def heads(name, x):
             return dense(use_bias=distances is None, name=name)(x).reshape(*x.shape[:-1], *shape)
 
-        query, key, value = (heads(name, tokens) for name in ("query", "key", "value"))
+        readers = tokens[..., :num_read, :]
+        query, key, value = heads("query", readers), heads("key", tokens), heads("value", tokens)
+        scale = config.head_size**-0.5
         if distances is None:
-            scores = jnp.einsum("...qhc,...khc->...hqk", query, key)
+            scores = jnp.einsum("...qhc,...khc->...hqk", scale * query, key)
         else:
-            content_bias = self.param("content_bias", nn.initializers.zeros, shape, jnp.float32).astype(
-                query.dtype
+            content_bias, distance_bias = (
+                self.param(f"{name}_bias", nn.initializers.zeros, shape, jnp.float32).astype(query.dtype)
+                for name in ("content", "distance")
             )
-            distance_bias = self.param("distance_bias", nn.initializers.zeros, shape, jnp.float32).astype(
-                query.dtype
+            scores = jnp.einsum("...qhc,...khc->...hqk", scale * (query + content_bias), key)
+            by_distance = jnp.einsum(
+                "...qhc,phc->...hqp", scale * (query + distance_bias), heads("distance", distances)
             )
-            scores = jnp.einsum("...qhc,...khc->...hqk", query + content_bias, key)
-            position = heads("distance", distances)
-            scores += align_distances(jnp.einsum("...qhc,phc->...hqp", query + distance_bias, position))
-        scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32)) * config.head_size**-0.5
+            scores += align_distances(by_distance)
+        scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
         scores = jnp.where(is_key[..., None, None, :], scores, jnp.finfo(scores.dtype).min)
-        weights = nn.Dropout(config.dropout, deterministic=self.deterministic)(jax.nn.softmax(scores, -1))
+        # Softmax, whose sum divides what was attended to: n numbers for each of n tokens are passed over less often.
+        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+        total = jnp.swapaxes(weights.sum(-1), -1, -2)[..., None]
+        weights = nn.Dropout(config.dropout, deterministic=self.deterministic)(weights)
         attended = jnp.einsum("...hqk,...khc->...qhc", weights.astype(value.dtype), value)
-        return dense(name="output")(attended.reshape(tokens.shape))
+        attended = (attended / total).astype(value.dtype)
+        return dense(name="output")(attended.reshape(readers.shape))
 
 
 def sinusoids(distance: Float[Array, " p"] | Array, size: int) -> Float[Array, "p {size}"]:
@@ -130,14 +163,16 @@ def sinusoids(distance: Float[Array, " p"] | Array, size: int) -> Float[Array, "
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)
 
 
-def align_distances(scores: Float[Array, "*b n p"]) -> Float[Array, "*b n n"]:
+def align_distances(scores: Float[Array, "*b q p"]) -> Float[Array, "*b q n"]:
     """Turns scores by distance, from n - 1 down to 1 - n, into scores by key: entry [i, j] is that of distance i - j.
 
     One more column makes each row of the flat array begin one place later, which is the alignment.
     """
-    n = scores.shape[-2]
+    rows, p = scores.shape[-2:]
+    n = (p + 1) // 2
     flat = jnp.pad(scores, [(0, 0)] * (scores.ndim - 1) + [(0, 1)]).reshape(*scores.shape[:-2], -1)
-    return flat[..., n - 1 : n - 1 + n * (2 * n - 1)].reshape(*scores.shape[:-2], n, 2 * n - 1)[..., :n]
+    flat = jnp.pad(flat, [(0, 0)] * (flat.ndim - 1) + [(0, n - 1)])  # few rows are shorter than the shift
+    return flat[..., n - 1 : n - 1 + rows * p].reshape(*scores.shape)[..., :n]
 
 
 def _initializer(config: ALOEConfig):

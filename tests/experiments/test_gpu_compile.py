@@ -148,12 +148,13 @@ def test_the_reasoner_compiles(num_devices):
         return vqa_steps.Part(
             shape((number, 8, 2, 4), jnp.float32),
             shape((number, QUESTION_LENGTH), jnp.int32),
-            shape((number, choices, CHOICE_LENGTH), jnp.int32),
-            shape((number, choices), jnp.int32),
+            shape((number, choices, CHOICE_LENGTH if choices else 0), jnp.int32),
+            shape((number, max(choices, 1)), jnp.int32),
+            shape((number,), jnp.float32),
             shape((number,), jnp.uint32),
         )
 
-    batch = vqa_steps.Batch(part(16, 1), part(16, 4))
+    batch = (part(16, 0), part(8, 2), part(8, 4))
     inputs = (
         on_mesh(state, mesh(num_devices), steps.REPLICATED),
         on_mesh(batch, mesh(num_devices), steps.SHARDED),

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -29,6 +28,7 @@ SMALL = ALOEConfig(
     word_size=4,
     dropout=0.0,
 )
+VIDEOS = np.random.default_rng(0).normal(size=(2, 8, 2, 4)).astype("f4")
 
 
 def make_config(**changes):
@@ -36,10 +36,9 @@ def make_config(**changes):
 
 
 def make_batch(config, asked=EXAMPLE, step=0):
-    videos = np.random.default_rng(0).normal(size=(2, 8, 2, 4)).astype("f4")
     rows = (asked.scene_index == 9).astype(int)
     mesh = steps_mesh()
-    return next(steps.training_batches(config, asked, videos, rows, step, mesh))
+    return next(steps.training_batches(config, asked, VIDEOS, rows, step, mesh))
 
 
 def steps_mesh():
@@ -60,59 +59,81 @@ def test_each_epoch_takes_every_question_once_and_resumes_anywhere():
     assert sorted(np.bincount(big)) == [2, 3]
 
 
-def test_batches_hold_both_kinds_in_the_proportion_of_the_data():
-    assert steps.batch_sizes(256, 110, 42, 1) == (185, 71)
-    assert steps.batch_sizes(256, 110, 42, 8) == (184, 72)
-    assert steps.batch_sizes(64, 1000, 1, 1) == (64, 1)
-    assert steps.batch_sizes(64, 10, 0, 4) == (64, 0)
-    batch = make_batch(make_config())
-    assert batch.descriptive.words.shape == (3, 20) and batch.choice.choice_words.shape == (3, 4, 12)
-    assert not batch.descriptive.choice_words.any() and batch.choice.choice_words.any()
-    # Each question comes with its own video and target.
-    for part in batch:
-        for row, place in enumerate(np.asarray(part.id)):
-            np.testing.assert_array_equal(part.words[row], EXAMPLE.words[place])
-            wanted = (
-                EXAMPLE.answer[place : place + 1] if part is batch.descriptive else EXAMPLE.is_correct[place]
-            )
-            np.testing.assert_array_equal(part.target[row], wanted)
-    only = make_batch(make_config(), questions.select(EXAMPLE, EXAMPLE.type == 0))
-    assert only.choice is None
+def test_buckets_hold_every_question_once_with_room_for_its_words():
+    groups = questions.buckets(EXAMPLE)
+    assert [(group.num_choices, len(group.places)) for group in groups] == [
+        *((0, 4), (1, 1), (2, 1), (3, 1), (4, 1))
+    ]
+    assert sorted(np.concatenate([group.places for group in groups])) == list(range(len(EXAMPLE.type)))
+    assert [group.question_length for group in groups] == [10] * 5
+    assert [group.choice_length for group in groups] == [0, *[6] * 4]
+    for group in groups:
+        asked = questions.select(EXAMPLE, group.places)
+        assert not asked.words[:, group.question_length :].any()
+        assert not asked.choice_words[:, :, group.choice_length :].any()
+        assert ((asked.choice_id >= 0).sum(1) == group.num_choices).all()
+    only = questions.buckets(questions.select(EXAMPLE, EXAMPLE.type == 0))
+    assert [group.num_choices for group in only] == [0]
 
 
-def test_losses_are_means_over_questions_and_over_choices_that_exist():
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+def test_batches_hold_all_buckets_in_the_proportion_of_the_data(form):
+    assert steps.batch_sizes(256, [110, 42], 1) == (185, 71)
+    assert steps.batch_sizes(256, [110, 42], 8) == (184, 72)
+    assert steps.batch_sizes(64, [1000, 1], 1) == (64, 1)
     config = make_config()
-    params = jax.jit(lambda: steps.initial_state(config, steps.make_optimizer(config)).params)()
+    config.model = dataclasses.replace(SMALL, form=form, word_size=2 if form == "relative" else 4)
     batch = make_batch(config)
-    measure = jax.jit(lambda batch: steps.compute_losses(config, params, batch, jax.random.key(0)))
-    loss, metrics = measure(batch)
-    assert loss == metrics["descriptive_loss"] + metrics["choice_loss"]
-    # What is said of missing choices does not count.
-    missing = np.asarray(batch.choice.target) < 0
-    assert missing.any()
-    words = jnp.where(missing[..., None], 5, batch.choice.choice_words)
-    changed = batch._replace(choice=batch.choice._replace(choice_words=words))
-    again = measure(changed)[1]
-    np.testing.assert_allclose(again["choice_loss"], metrics["choice_loss"], rtol=1e-6)
-    # Without dropout and with videos whose frames and slots are all alike, the answers of evaluation give the losses.
+    lengths = [(10, 0), *[(10, 6)] * 4] if form == "absolute" else [(20, 12)] * 5
+    assert [(part.words.shape[1], part.choice_words.shape[2]) for part in batch] == lengths
+    assert [part.choice_words.shape[:2] for part in batch] == [(3, 0), (1, 1), (1, 2), (1, 3), (1, 4)]
+    for part in batch:
+        # Each question comes with its own words, video and target.
+        num_choices = part.choice_words.shape[1]
+        for row, place in enumerate(np.asarray(part.id)):
+            np.testing.assert_array_equal(part.words[row], EXAMPLE.words[place, : part.words.shape[1]])
+            np.testing.assert_array_equal(part.videos[row], VIDEOS[int(EXAMPLE.scene_index[place] == 9)])
+            wanted = EXAMPLE.is_correct[place, :num_choices] if num_choices else [EXAMPLE.answer[place]]
+            np.testing.assert_array_equal(part.target[row], wanted)
+    # What is rounded to whole questions weighs as it should: 4 descriptive questions, and 10 choices.
+    weights = [float(part.weight.sum()) * max(part.choice_words.shape[1], 1) for part in batch]
+    np.testing.assert_allclose(weights, [1, 1 / 10, 2 / 10, 3 / 10, 4 / 10], rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+def test_losses_are_means_over_questions_and_over_choices(form):
+    # Without dropout and with videos whose frames and slots are all alike, the answers of evaluation give the losses
+    # of a batch that holds every question once.
+    config = make_config()
+    config.model = dataclasses.replace(SMALL, form=form, word_size=2 if form == "relative" else 4)
+    config.batch_size = len(EXAMPLE.type)
+    params = jax.jit(lambda: steps.initial_state(config, steps.make_optimizer(config)).params)()
     videos = np.broadcast_to(np.arange(4, dtype="f4"), (2, 8, 2, 4))
     rows = np.zeros(len(EXAMPLE.type), int)
-    batch = next(steps.training_batches(make_config(), EXAMPLE, videos, rows, 0, steps_mesh()))
-    measured = measure(batch)[1]
-    answer = steps.make_answering(config)
-    for part, name in ((batch.descriptive, "descriptive_loss"), (batch.choice, "choice_loss")):
-        taken = questions.select(EXAMPLE, np.asarray(part.id))
-        logits = answer(params, taken, videos, rows[: len(taken.type)])
-        losses = []
-        for place in range(len(taken.type)):
-            if name == "descriptive_loss":
-                losses.append(-jax.nn.log_softmax(logits.answer[place])[taken.answer[place]])
-            else:
-                for choice in np.flatnonzero(taken.choice_id[place] >= 0):
-                    share = 1 / (1 + np.exp(-logits.choice[place, choice]))
-                    losses.append(-np.log(share if taken.is_correct[place, choice] else 1 - share))
-        np.testing.assert_allclose(measured[name], np.mean(losses), rtol=2e-5)
-        np.testing.assert_allclose(steps.mean_losses(logits, taken)[name], np.mean(losses), rtol=2e-5)
+    batch = next(steps.training_batches(config, EXAMPLE, videos, rows, 0, steps_mesh()))
+    assert sorted(int(place) for part in batch for place in part.id) == list(range(len(EXAMPLE.type)))
+    loss, metrics = jax.jit(lambda batch: steps.compute_losses(config, params, batch, jax.random.key(0)))(
+        batch
+    )
+    assert loss == metrics["descriptive_loss"] + metrics["choice_loss"]
+    logits = steps.make_answering(config)(params, EXAMPLE, videos, rows)
+    losses, rights = ([], []), ([], [])
+    for place, of_type in enumerate(EXAMPLE.type):
+        if of_type == 0:
+            losses[0].append(-jax.nn.log_softmax(logits.answer[place])[EXAMPLE.answer[place]])
+            rights[0].append(logits.answer[place].argmax() == EXAMPLE.answer[place])
+        for choice in np.flatnonzero(EXAMPLE.choice_id[place] >= 0):
+            share, correct = (
+                1 / (1 + np.exp(-logits.choice[place, choice])),
+                EXAMPLE.is_correct[place, choice],
+            )
+            losses[1].append(-np.log(share if correct else 1 - share))
+            rights[1].append((share > 0.5) == correct)
+    measured = steps.mean_losses(logits, EXAMPLE)
+    for kind, of_kind, right in zip(("descriptive", "choice"), losses, rights):
+        np.testing.assert_allclose(metrics[f"{kind}_loss"], np.mean(of_kind), rtol=2e-5)
+        np.testing.assert_allclose(measured[f"{kind}_loss"], np.mean(of_kind), rtol=2e-5)
+        np.testing.assert_allclose(metrics[f"{kind}_right"], np.mean(right), rtol=1e-5)
 
 
 def test_hidden_slots_add_their_loss():
@@ -160,7 +181,8 @@ def test_it_learns_what_only_the_video_tells_and_the_blind_one_does_not(tmp_path
 
 def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
     generator = np.random.default_rng(0)
-    data = Data(EXAMPLE, generator.normal(size=(1, 8, 2, 4)).astype("f4"), np.zeros(len(EXAMPLE.type), int))
+    asked = questions.select(EXAMPLE, np.array([0, 3, 4, 7]))  # of both kinds, in few forms to compile
+    data = Data(asked, generator.normal(size=(1, 8, 2, 4)).astype("f4"), np.zeros(len(asked.type), int))
     every = dict(log_every=2, eval_every=2, save_every=2)
     config = make_config(**every)
     config.model.dropout = 0.2
@@ -220,6 +242,7 @@ def test_questions_find_their_videos():
         ({"features": "pixels"}, "config.features 'pixels' is unknown: take one of both, latents"),
         ({"references": ("guess",)}, "config.references: 'guess' is unknown"),
         ({"num_steps": 0}, "config.num_steps is 0: it must be above 0"),
+        ({"frame_stride": -1}, "config.frame_stride is -1: it must be at least 0"),
         ({"warmup_share": 2.0}, "config.warmup_share 2.0 must lie in 0 to 1"),
         ({"videos": "clevrer"}, "config.videos 'clevrer' is no NAME/CONFIG"),
         ({"model": dataclasses.replace(SMALL)}, None),

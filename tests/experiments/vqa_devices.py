@@ -32,7 +32,7 @@ for number in (1, jax.device_count()):
     for _ in range(2):
         batch = next(batches)
         state, _ = train_step(state, batch)
-    assert len(batch.choice.words.sharding.device_set) == number
+    assert all(len(part.words.sharding.device_set) == number for part in batch)
     found.append(np.asarray(ravel_pytree(jax.device_get(state.params))[0]))
 start = np.asarray(ravel_pytree(jax.device_get(steps.initial_state(config, optimizer).params))[0])
 print(jax.device_count(), np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0] - start))

@@ -90,7 +90,9 @@ def test_distances_are_aligned():
     n = 5
     distances = np.broadcast_to(np.arange(n - 1, -n, -1.0), (2, n, 2 * n - 1))
     wanted = np.arange(n)[:, None] - np.arange(n)
-    np.testing.assert_array_equal(align_distances(jnp.asarray(distances, jnp.float32))[1], wanted)
+    for rows in (n, 3, 1):  # of the first queries alone
+        aligned = align_distances(jnp.asarray(distances[:, :rows], jnp.float32))
+        np.testing.assert_array_equal(aligned, np.broadcast_to(wanted[:rows], (2, rows, n)))
 
 
 def test_relative_attention_equals_a_direct_computation():
@@ -132,6 +134,83 @@ def test_relative_attention_equals_a_direct_computation():
     wanted = attended.reshape(n, width) @ params["output"]["kernel"] + params["output"]["bias"]
     assert "bias" not in params["query"] and "bias" not in params["distance"]
     np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-6)  # the angles are float32
+
+
+def numpy_aloe(params, config, video, question, choice):
+    """SlotFormer's ALOE for one question, read off its description: every token in every layer, padding and all."""
+    heads, size = config.num_heads, config.head_size
+
+    def dense(x, at):
+        return x @ at["kernel"] + at["bias"]
+
+    def norm(x, at):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * at["scale"] + at["bias"]
+
+    words = np.concatenate([question, choice])
+    in_question = np.arange(32) < 20 if choice.any() else np.zeros(32, bool)
+    marks = np.stack([in_question, ~in_question, np.ones(32), np.zeros(32)], -1)
+    text = dense(np.concatenate([params["embedding"]["embedding"][words], marks], -1), params["text_input"])
+    slots = video.reshape(-1, config.feature_size)
+    slots = np.concatenate([slots, np.tile([0.0, 1.0], (len(slots), 1))], -1)
+    tokens = np.concatenate([params["first_token"][None], dense(slots, params["slot_input"]), text])
+    tokens = tokens + params["transformer"]["positions"]
+    is_key = np.concatenate([np.ones(1 + len(slots), bool), words != 0])
+    for number in range(config.num_layers):
+        layer = jax.tree.map(lambda leaf: leaf[number], params["transformer"]["layers"])  # noqa: B023
+        attention, seen = layer["attention"], norm(tokens, layer["attention_norm"])
+        query, key, value = (dense(seen, attention[name]) for name in ("query", "key", "value"))
+        attended = []
+        for head in range(heads):
+            own = slice(head * size, (head + 1) * size)
+            scores = query[:, own] @ key[:, own].T / size**0.5
+            weights = np.exp(scores - scores.max(-1, keepdims=True)) * is_key
+            attended.append(weights / weights.sum(-1, keepdims=True) @ value[:, own])
+        tokens = tokens + dense(np.concatenate(attended, -1), attention["output"])
+        hidden = np.maximum(dense(norm(tokens, layer["feed_forward_norm"]), layer["hidden"]), 0)
+        tokens = tokens + dense(hidden, layer["output"])
+
+    def head(at):
+        return dense(np.maximum(dense(tokens[0], at["layers_0"]), 0), at["layers_1"])
+
+    return head(params["answer_head"]), head(params["choice_head"])[0]
+
+
+def test_the_absolute_form_equals_a_computation_in_numpy_with_or_without_its_padding():
+    config = small("absolute", num_layers=3)
+    model, variables = variables_of(config, scale=0.5)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
+    videos, words, choices = inputs(config)
+    nothing = np.zeros((2, 12), np.int32)
+    apply = jax.jit(lambda *x: model.apply(variables, *x))
+    for choice, shorter in ((choices[:, 0], choices[:, 0, :8]), (nothing, nothing[:, :0])):
+        wanted = [
+            numpy_aloe(params, config, *(np.asarray(x[row]) for x in (videos, words, choice)))
+            for row in range(2)
+        ]
+        for asked in ((words, choice), (words[:, :15], shorter)):  # those that are left out are padding
+            found = apply(videos, *asked)
+            for row, (answer, logit) in enumerate(wanted):
+                np.testing.assert_allclose(found.answer_logits[row], answer, rtol=1e-3, atol=1e-4)
+                np.testing.assert_allclose(found.choice_logit[row], logit, rtol=1e-3, atol=1e-4)
+    assert abs(wanted[0][0] - wanted[1][0]).max() > 0.1
+
+
+def test_too_many_words_or_too_few_are_refused():
+    videos, words, choices = inputs(small("absolute"))
+    for form, question, choice, message in (
+        (
+            "absolute",
+            jnp.zeros((2, 21), int),
+            choices[:, 0],
+            "a question has 21 words, at most 20 are wanted",
+        ),
+        ("absolute", words, jnp.zeros((2, 13), int), "a choice has 13 words, at most 12 are wanted"),
+        ("relative", words[:, :15], choices[:, 0], "a question has 15 words, 20 are wanted"),
+    ):
+        model, variables = variables_of(small(form))
+        with pytest.raises(ValueError, match=message):
+            model.apply(variables, videos, question, choice)
 
 
 @pytest.mark.parametrize("form", ["relative", "absolute"])
@@ -178,14 +257,15 @@ def test_descriptive_words_are_marked_as_those_of_a_choice():
     model, variables = variables_of(config)
     _, words, choices = inputs(config)
 
-    def marks(words):
-        tokens = model.apply(variables, words, method="text_tokens")
+    def marks(choice):
+        tokens = model.apply(variables, words, choice, method="text_tokens")
         return np.asarray(tokens[0, :, config.word_size :])
 
-    with_choice = marks(jnp.concatenate([words, choices[:, 0]], -1))
+    with_choice = marks(choices[:, 0])
     np.testing.assert_array_equal(with_choice, [[1, 0, 1, 0]] * 20 + [[0, 1, 1, 0]] * 12)
-    without = marks(jnp.concatenate([words, jnp.zeros_like(choices[:, 0])], -1))
+    without = marks(jnp.zeros_like(choices[:, 0]))
     np.testing.assert_array_equal(without, [[0, 1, 1, 0]] * 32)
+    np.testing.assert_array_equal(marks(choices[:, 0, :0]), without[:20])
 
 
 @pytest.mark.parametrize("form", ["relative", "absolute"])
@@ -247,6 +327,11 @@ def test_frames_of_training_and_evaluation():
     np.testing.assert_array_equal(np.diff(sampled), np.full((200, 24), 5))
     with pytest.raises(ValueError, match="span 121 frames, the video has 120"):
         slots.evaluation_frames(video[:120], 25, 5)
+    spread = np.asarray(slots.spread_frames(video, 25))[:, 0, 0]
+    assert (spread[0], spread[-1], len(spread)) == (0, 127, 25) and set(np.diff(spread)) == {5, 6}
+    np.testing.assert_array_equal(slots.spread_frames(video, 128), video)
+    with pytest.raises(ValueError, match="25 frames are wanted, the video has 20"):
+        slots.spread_frames(video[:20], 25)
 
 
 def test_order_of_slots():
