@@ -35,6 +35,12 @@ def test_pages_are_short():
     }
 
 
+def test_the_site_names_every_page():
+    listed = (ROOT / "mkdocs.yml").read_text().split("nav:")[1]
+    missing = [page.name for page in GUIDES if f"{page.name}\n" not in listed and page.parent != ROOT]
+    assert not missing
+
+
 def test_mains_are_short():
     lengths = {}
     for path in MODULES:

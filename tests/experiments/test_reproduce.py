@@ -28,6 +28,16 @@ from tests.experiments.tiny import DATA_NAME, get_config
 # ------------------------------------------------------------------------------------------------ plans
 
 
+def test_timed_steps_of_a_reasoner_are_measured():
+    config = vqa_config.VQAConfig(
+        model=ALOEConfig(num_layers=1, num_heads=1, head_size=4, hidden_size=8, word_size=2),
+        num_frames=2,
+        batch_size=5,
+    )
+    rate = costs.timed_rate(config, num_steps=1)
+    assert rate.seconds > 0 and "1 timed steps" in rate.source
+
+
 @pytest.mark.parametrize("budget", budgets.BUDGETS)
 @pytest.mark.parametrize("name", TARGETS)
 def test_plans_are_runs_with_equal_budgets(name, budget, tmp_path):
