@@ -70,7 +70,10 @@ def test_nobody_takes_them_for_videos(built):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"scenes": "towers"}, "scenes must be one of clevrer, six_objects, quickstart, quickstart_long, not 'towers'"),
+        (
+            {"scenes": "towers"},
+            "scenes must be one of clevrer, six_objects, quickstart, quickstart_long, not 'towers'",
+        ),
         ({"stride": 0}, "stride must be at least 1, not 0"),
         ({"num_train": 0}, "num_train must be at least 1, not 0"),
         ({"num_frames": 33, "stride": 4}, "33 frames at stride 4 span more than the 128 frames"),
