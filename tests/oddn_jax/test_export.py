@@ -135,7 +135,7 @@ def test_an_unknown_name_is_told_the_known_ones():
     for read in (oddn_jax.load, oddn_jax.read_provenance):
         with pytest.raises(FileNotFoundError) as caught:
             read("quickstep")
-        assert str(caught.value) == "quickstep: no such file, nor the name of a bundled model (quickstart)"
+        assert str(caught.value) == "quickstep: no such file, nor the name of a bundled model (clevrer, quickstart)"
 
 
 def test_bundled_names_and_files_of_the_same_name(tiny, exported, tmp_path, monkeypatch):
@@ -162,7 +162,7 @@ def test_bundled_names_and_files_of_the_same_name(tiny, exported, tmp_path, monk
 def test_the_bundled_models_are_small_and_say_where_they_come_from():
     for name in export.bundled_models():
         model, params = oddn_jax.load(name)
-        assert model.config.image_height == 32 and params["decoder"]
+        assert model.config.image_height == {"quickstart": 32, "clevrer": 64}[name] and params["decoder"]
         facts = oddn_jax.read_provenance(name)
         assert facts["simulated"] and facts["stages"] and facts["metrics"]["metrics"]["fg_ari"]["n"]
         assert (export.BUNDLED / f"{name}.safetensors").stat().st_size < 4e6
