@@ -135,7 +135,10 @@ def test_an_unknown_name_is_told_the_known_ones():
     for read in (oddn_jax.load, oddn_jax.read_provenance):
         with pytest.raises(FileNotFoundError) as caught:
             read("quickstep")
-        assert str(caught.value) == "quickstep: no such file, nor the name of a bundled model (clevrer, quickstart)"
+        assert (
+            str(caught.value)
+            == "quickstep: no such file, nor the name of a bundled model (clevrer, quickstart)"
+        )
 
 
 def test_bundled_names_and_files_of_the_same_name(tiny, exported, tmp_path, monkeypatch):
