@@ -22,7 +22,7 @@ class SimulatedClevrerScenesConfig(SimulatedConfig):
     FILENAME = "video_{:05d}"
     POSITIVE: ClassVar[tuple[str, ...]] = ("stride",)
 
-    scenes: str = option("clevrer", "clevrer, six_objects or quickstart")
+    scenes: str = option("clevrer", "clevrer, six_objects, quickstart or quickstart_long")
     stride: int = option(1, "stored frame t is source frame t * stride (25 a second)")
     num_frames: int = option(0, "stored frames of a scene, 0 for all that the scenes have")
     num_train: int = option(10000, "scenes")
