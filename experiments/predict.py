@@ -27,12 +27,11 @@ import pathlib
 
 import numpy as np
 
-from data_pipelines.video import Footage, is_video_file, read_footage
 from experiments import command_line
 from experiments.pictures.forecast import draw, understand, write_arrays
 from experiments.runs.logs import say
-from experiments.runs.scenes import SIMULATED_INDEX, familiar_scenes
-from experiments.runs.trained import Trained, add_model_argument, open_named
+from experiments.runs.scenes import show
+from experiments.runs.trained import add_model_argument, open_named
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +53,7 @@ def main(options: argparse.Namespace) -> None:
         if value is not None and value < least:
             raise ValueError(f"--{name}={value} must be at least {least}")
     trained = open_named(options.model)
-    footage = read_input(trained, options)
+    footage = show(trained, options.input, options.start, options.stride, options.num_frames)
     output = options.output or pathlib.Path(
         "runs", "predict", options.input.stem if options.input else "simulated"
     )
@@ -70,31 +69,6 @@ def main(options: argparse.Namespace) -> None:
         print(
             "one frame shows no motion: nothing is predicted (of a short video --stride=1 takes more frames)"
         )
-
-
-def read_input(trained: Trained, options: argparse.Namespace) -> Footage:
-    """Reads the input at the model's size; simulates a scene where there is none."""
-    height, width = trained.model.config.image_height, trained.model.config.image_width
-    trained_stride = trained.data.stride if trained.data else 4
-    if options.input:
-        stride = options.stride or (trained_stride if is_video_file(options.input) else 1)
-        chosen = dict(start=options.start, stride=stride, limit=options.num_frames)
-        footage = read_footage(options.input, height, width, **chosen)
-        return footage._replace(account=f"{options.input}, {footage.account}")
-    from data_pipelines.simulator import simulate_video, video_seed
-
-    stride = options.stride or trained_stride
-    video = simulate_video(
-        familiar_scenes(trained.data),
-        video_seed(0, SIMULATED_INDEX),
-        height=height,
-        width=width,
-        stride=stride,
-    ).video[options.start :][: options.num_frames]
-    if not len(video):
-        raise ValueError(f"--start={options.start} is behind the end of the simulated scene")
-    frames = stride * (options.start + np.arange(len(video)))
-    return Footage(video, frames, f"a simulated scene, {len(video)} frames of {width}x{height}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from oddn_jax.config import without_former_options
 from oddn_jax.fields import check_fields, shorten
 from oddn_jax.model import ODDN
 from oddn_jax.models import find_model, model_name
+from oddn_jax.reasoning import ALOE
 from oddn_jax.records import parse_record
 from oddn_jax.video_model import VideoModel
 
@@ -91,7 +92,7 @@ def save(
     config: Any,
     params: Mapping,
     *,
-    model: type[VideoModel] = ODDN,
+    model: type[VideoModel] | type[ALOE] = ODDN,
     provenance: Mapping | None = None,
 ) -> None:
     """Writes a model to one file; a file of that name is replaced only when the new one is complete.
@@ -100,7 +101,7 @@ def save(
       path: usually ends in `.safetensors`.
       config: the model's.
       params: nested dictionary of its arrays, of JAX or NumPy, in any order in memory; kept in float32.
-      model: the class that takes them: one of `MODELS`, or your own at the top of a module.
+      model: the class that takes them: one of `MODELS`, your own at the top of a module, or `reasoning.ALOE`.
       provenance: JSON-able facts on where the parameters come from (data, commit, step, seed, metrics).
 
     Raises:
@@ -109,7 +110,7 @@ def save(
       OSError: the file cannot be written.
     """
     path = Path(path)
-    name = model_name(model)
+    name = model.__name__ if model is ALOE else model_name(model)
     if not isinstance(config, model.Config):
         raise ValueError(f"config is a {type(config).__name__}, {name} wants a {model.Config.__name__}")
     _check_config(config)
@@ -149,7 +150,7 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike) -> tuple[VideoModel, dict]:
+def load(path: str | os.PathLike) -> tuple[VideoModel | ALOE, dict]:
     """Reads a model written by `save`.
 
     Args:
@@ -172,7 +173,7 @@ def load(path: str | os.PathLike) -> tuple[VideoModel, dict]:
     if checksum(arrays) != header.get("arrays_sha256"):
         raise ValueError(f"{path}: the arrays do not match the checksum in the header; the file is damaged")
     try:
-        model_type = find_model(header["model"])
+        model_type = ALOE if header["model"] == ALOE.__name__ else find_model(header["model"])
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     try:
@@ -266,7 +267,7 @@ def _to_float32(value: Any, name: str) -> np.ndarray:
         return array.astype(np.float32)
 
 
-def _expected_arrays(model: VideoModel) -> dict[str, jax.ShapeDtypeStruct]:
+def _expected_arrays(model: VideoModel | ALOE) -> dict[str, jax.ShapeDtypeStruct]:
     return flatten_params(jax.eval_shape(lambda: model.initialize(jax.random.key(0))))
 
 

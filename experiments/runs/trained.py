@@ -151,6 +151,8 @@ def stages(run: str, step: int | None = None) -> list[dict[str, Any]]:
 
 def _of_file(path: str) -> Trained:
     model, params = oddn_jax.load(path)
+    if not isinstance(model, oddn_jax.VideoModel):
+        raise ValueError(f"{path} holds {type(model).__name__}, which is no model of videos")
     provenance = dict(oddn_jax.read_provenance(path))
     frame = mean_frame.of_text(provenance.pop(MEAN_FRAME, None))
     try:

@@ -14,7 +14,7 @@ from experiments.config import DataConfig, VQAConfig
 from experiments.runs import run_folder, trained
 from experiments.runs.logs import say
 from experiments.runs.trained import Trained
-from experiments.vqa import extraction, features, questions, references, scores, steps, training
+from experiments.vqa import extraction, features, questions, reasoner, references, scores, steps, training
 from experiments.vqa.config import check
 from experiments.vqa.features import VideoFeatures
 from experiments.vqa.training import Data
@@ -33,7 +33,8 @@ def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[s
     """Trains a reasoner from its last checkpoint on, scores it on all questions of the validation split, and returns:
 
     `scores`, by type as `scores.score`; `references`, the same by name; what the numbers mean; and writes that to
-    metrics.json, the answers to submission.json.
+    metrics.json, the answers to submission.json, and where slots of a model were read, the reasoner to
+    reasoner.safetensors.
 
     Raises:
         FileNotFoundError, ValueError: an option, a data set or the model is unusable.
@@ -42,7 +43,7 @@ def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[s
     workdir = pathlib.Path(workdir)
     check(config)
     sources = prepare(config)
-    config, data = load(config, sources)
+    config, data, standardization = load(config, sources)
     train, valid = data["train"], data[config.valid_split]
     with run_folder.hold(workdir):
         params = training.fit(config, workdir, train, valid)
@@ -55,6 +56,9 @@ def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[s
             "references": reference_scores(config, workdir, sources, train, valid),
         }
         run_folder.write_json(workdir / "metrics.json", record)
+        if sources.features:
+            reads = reasoner.what_it_reads(config, sources.features, valid.videos.shape[1], standardization)
+            reasoner.save(workdir, config.model, params, reads, record)
     return record
 
 
@@ -118,7 +122,9 @@ def splits_of(config: VQAConfig) -> list[str]:
     return list(dict.fromkeys(("train", config.valid_split, config.submission_split or config.valid_split)))
 
 
-def load(config: VQAConfig, sources: Sources) -> tuple[VQAConfig, dict[str, Data]]:
+def load(
+    config: VQAConfig, sources: Sources
+) -> tuple[VQAConfig, dict[str, Data], features.Standardization | None]:
     """Reads all splits; the config that comes back has a model that fits what is seen of the videos.
 
     Raises:
@@ -128,12 +134,13 @@ def load(config: VQAConfig, sources: Sources) -> tuple[VQAConfig, dict[str, Data
     asked = [questions.read(sources.questions, split) for split in splits]
     if config.features == "blind":
         config, *data = make_blind(config, *asked)
-        return config, dict(zip(splits, data))
+        return config, dict(zip(splits, data)), None
     if config.features == "truth":
         seen = [features.truth(sources.videos, split) for split in splits]
     else:
         seen = [features.extracted(sources.features, split, config.features) for split in splits]
-    seen = features.standardize(*seen)
+    standardize = features.Standardization.of(seen[0])
+    seen = [of_split._replace(slots=standardize(of_split.slots)) for of_split in seen]
     num_slots = max(of_split.slots.shape[2] for of_split in seen)
     seen = [features.pad_slots(of_split, num_slots) for of_split in seen]
     available = min(of_split.slots.shape[1] for of_split in seen)
@@ -144,7 +151,7 @@ def load(config: VQAConfig, sources: Sources) -> tuple[VQAConfig, dict[str, Data
     data = [join(of_split, of_videos, split) for of_split, of_videos, split in zip(asked, seen, splits)]
     background = config.features != "truth" and extraction.has_background(sources.features)
     fitted = fit_model(config, data[0].videos.shape[-1], num_slots, num_frames, background)
-    return fitted, dict(zip(splits, data))
+    return fitted, dict(zip(splits, data)), standardize
 
 
 def make_blind(config: VQAConfig, *asked: questions.Questions) -> tuple[VQAConfig, *tuple[Data, ...]]:

@@ -33,7 +33,7 @@ from oddn_jax.fields import shorten
 from oddn_jax.models import model_name
 from oddn_jax.records import parse_record
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "features.json"
 MOST_FILES = 100_000  # of a split; each is looked for
 SHARD_SIZE = 64  # videos; 5 MB of CLEVRER's, and what a killed extraction loses at most
@@ -90,7 +90,7 @@ def extract(
         "shard_size": shard_size,
     }
     with claim(folder, wait=True):  # two that need the same features: the second finds them made
-        _write_manifest(folder, identity, numbers, dict(found.provenance), found.name)
+        _write_manifest(folder, identity, numbers, summary.source_stride, found)
         digest = _digest(identity)
         look = make_look(found.model, gap)
         todo = {}
@@ -172,7 +172,8 @@ def read_split(folder: pathlib.Path, split: str) -> Arrays:
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-    """What `features.json` says: identity (model, data, stride), splits (videos), provenance.
+    """What `features.json` says: identity (model, data, the stride of dynamics), splits (videos), source_stride (of the
+    frames), provenance (of the model).
 
     Raises:
         FileNotFoundError: the folder holds no features.
@@ -202,7 +203,7 @@ def has_background(folder: pathlib.Path) -> bool:
 
 
 def _write_manifest(
-    folder: pathlib.Path, identity: dict, numbers: dict[str, int], provenance: dict, name: str
+    folder: pathlib.Path, identity: dict, numbers: dict[str, int], source_stride: int, found: Trained
 ) -> None:
     identity = json.loads(json.dumps(identity))  # tuples are lists there
     splits = numbers
@@ -223,10 +224,11 @@ def _write_manifest(
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "format": FORMAT,
-        "extracted_with": name,
+        "extracted_with": found.name,
         "identity": identity,
         "splits": splits,
-        "provenance": provenance,
+        "source_stride": source_stride,
+        "provenance": dict(found.provenance),
         "versions": run_folder.versions(),
     }
     run_folder.write_json(folder / MANIFEST, content)

@@ -38,8 +38,8 @@ def truth(dataset_dir: pathlib.Path, split: str) -> VideoFeatures:
     """The true objects of each frame: where on the floor, how fast there, whether in view, and what they are.
 
     18 numbers: 2 (world units), 2, 1, and 8 colours, 2 materials and 3 shapes as zeros and a one. An object that is not
-    there is all zeros. Heights are left out: they hardly differ, and `standardize` would make noise of that as large as
-    the rest. Source: our choice, an upper reference for what a model extracts.
+    there is all zeros. Heights are left out: they hardly differ, and `Standardization` would make noise of that as
+    large as the rest. Source: our choice, an upper reference for what a model extracts.
 
     Raises:
         ValueError: the split has no annotations.
@@ -83,15 +83,23 @@ def pad_slots(features: VideoFeatures, num_slots: int) -> VideoFeatures:
     return features._replace(slots=np.pad(features.slots, [(0, 0), (0, 0), (0, missing), (0, 0)]))
 
 
-def standardize(train: VideoFeatures, *others: VideoFeatures) -> list[VideoFeatures]:
+class Standardization(NamedTuple):
     """Brings each number of a slot to zero mean and unit deviation over the training videos.
 
     Source: our choice; latents and dynamics are of unlike scales.
     """
-    mean = train.slots.mean((0, 1, 2), dtype=np.float64)
-    deviation = train.slots.std((0, 1, 2), dtype=np.float64)
-    scale = np.where(deviation > SMALLEST_DEVIATION, 1 / np.maximum(deviation, SMALLEST_DEVIATION), 1.0)
-    return [
-        features._replace(slots=((features.slots - mean.astype("f4")) * scale.astype("f4")))
-        for features in (train, *others)
-    ]
+
+    mean: np.ndarray  # f32[d]
+    scale: np.ndarray  # f32[d], one over the deviation; 1 for what hardly varies
+
+    @classmethod
+    def of(cls, train: VideoFeatures) -> "Standardization":
+        """That of the training videos."""
+        mean = train.slots.mean((0, 1, 2), dtype=np.float64)
+        deviation = train.slots.std((0, 1, 2), dtype=np.float64)
+        scale = np.where(deviation > SMALLEST_DEVIATION, 1 / np.maximum(deviation, SMALLEST_DEVIATION), 1.0)
+        return cls(mean.astype(np.float32), scale.astype(np.float32))
+
+    def __call__(self, slots: np.ndarray) -> np.ndarray:
+        """Slots f32[*b d] as a reasoner reads them."""
+        return (slots - self.mean) * self.scale

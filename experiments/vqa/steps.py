@@ -62,10 +62,7 @@ def make_optimizer(config: VQAConfig) -> optax.GradientTransformation:
 
 def initial_state(config: VQAConfig, optimizer: optax.GradientTransformation) -> TrainState:
     """The state before the first step, from `config.seed`."""
-    model = config.model
-    videos = jnp.zeros((1, model.num_frames, model.num_slots, model.feature_size))
-    words, choice = (jnp.zeros((1, length), jnp.int32) for length in (QUESTION_LENGTH, CHOICE_LENGTH))
-    params = ALOE(model).init(jax.random.key(config.seed), videos, words, choice)["params"]
+    params = ALOE(config.model).initialize(jax.random.key(config.seed))
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 

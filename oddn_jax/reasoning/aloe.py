@@ -1,13 +1,13 @@
 """ALOE: answers a question about a video by attention over the words and the slots of all frames."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import zeros
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from oddn_jax.layers import dense
 from oddn_jax.reasoning.config import ALOEConfig
@@ -21,6 +21,8 @@ class Answer(NamedTuple):
 
     answer_logits: Float[Array, "*b a"]  # of the answers of `vocabulary.ANSWERS`, entry 0 is padding
     choice_logit: Float[Array, "*b"]  # above 0: the choice is correct
+    # Of the token that is read, on each slot: the mean over layers and heads. What lacks to 1 is on words and itself.
+    attention: Float[Array, "*b t k"]
     predicted_slots: Float[Array, "*b t k d"] | None  # with `predict_hidden_slots`
 
 
@@ -31,9 +33,11 @@ class ALOE(nn.Module):
 
     Attributes:
       config: `ALOEConfig`; `ALOE(ALOEConfig.preset("slotformer", 16))` has 2,863,299 parameters.
+      Config: its class, for `oddn_jax.save`.
     """
 
     config: ALOEConfig
+    Config: ClassVar[type] = ALOEConfig
 
     def setup(self):
         config, relative = self.config, self.config.form == "relative"
@@ -100,13 +104,25 @@ class ALOE(nn.Module):
                 [jnp.arange(1 + num_visual), *(1 + num_visual + part for part in of_words)]
             )
         num_read = None if config.predict_hidden_slots else 1
-        tokens = self.transformer(tokens.astype(slots.dtype), is_key, places, deterministic, num_read)
+        tokens, attention = self.transformer(
+            tokens.astype(slots.dtype), is_key, places, deterministic, num_read
+        )
+        on_slots = attention.mean(0)[..., first_slot : first_slot + num_visual].reshape(slots.shape[:-1])
         predicted = None
         if config.predict_hidden_slots:
             of_slots = tokens[..., first_slot : first_slot + num_visual, :]
             predicted = self.slot_output(of_slots).reshape(slots.shape)
         summary = tokens[..., 0, :]
-        return Answer(self.answer_head(summary), self.choice_head(summary)[..., 0], predicted)
+        answer_logits, choice_logit = self.answer_head(summary), self.choice_head(summary)[..., 0]
+        return Answer(answer_logits, choice_logit, on_slots, predicted)
+
+    @nn.nowrap
+    def initialize(self, key: PRNGKeyArray) -> dict[str, Any]:
+        """Parameters, nested by name."""
+        config = self.config
+        slots = jnp.zeros((1, config.num_frames, config.num_slots, config.feature_size))
+        words, choice = (jnp.zeros((1, length), jnp.int32) for length in (QUESTION_LENGTH, CHOICE_LENGTH))
+        return self.init(key, slots, words, choice)["params"]
 
     def answer(self, slots: Float[Array, "b t k d"], question: Int[Array, "b q"]) -> Float[Array, "b a"]:
         """Logits of the answers to descriptive questions; entry 0 is padding and no answer.

@@ -5,7 +5,7 @@ Slots of one video are one array [t k d]; use `jax.vmap` for several.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 
 def evaluation_frames(slots: Float[Array, "t k d"], num_frames: int, stride: int) -> Float[Array, "n k d"]:
@@ -63,8 +63,13 @@ def sort_slots(slots: Float[Array, "t k d"], background: bool = False) -> Float[
 
     Source: our choice; training shuffles, hence any fixed order is as good as another.
     """
-    first, others = slots[:, : int(background)], slots[:, int(background) :]
-    return jnp.concatenate([first, others[:, jnp.lexsort(others.mean(0).T)]], 1)
+    return slots[:, order_by_content(slots, background)]
+
+
+def order_by_content(slots: Float[Array, "t k d"], background: bool = False) -> Int[Array, " k"]:
+    """The places of the slots in the order of `sort_slots`."""
+    first = int(background)
+    return jnp.concatenate([jnp.arange(first), first + jnp.lexsort(slots[:, first:].mean(0).T)])
 
 
 def hide_slots(key: PRNGKeyArray, num_frames: int, num_slots: int) -> Bool[Array, "t k"]:

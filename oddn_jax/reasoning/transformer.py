@@ -30,8 +30,10 @@ class Transformer(nn.Module):
         places: Int[Array, " n"],
         deterministic: bool,
         num_read: int | None = None,
-    ) -> Float[Array, "*b q w"]:
-        """Returns the tokens after all layers; those without `is_key` are attended to by no other.
+    ) -> tuple[Float[Array, "*b q w"], Float[Array, "l *b n"]]:
+        """Returns the tokens after all layers, and what the first of them attends to in each layer, which sums to 1.
+
+        Tokens without `is_key` are attended to by no other.
 
         Args:
           places: of the tokens in a whole sequence, of which padding may have been left out; of learned positions.
@@ -65,8 +67,9 @@ class Transformer(nn.Module):
         if config.recompute:
             run = jax.checkpoint(run, prevent_cse=False, static_argnums=0)
         first, last = (jax.tree.map(operator.itemgetter(taken), (params, keys)) for taken in (slice(-1), -1))
-        tokens, _ = jax.lax.scan(lambda tokens, of_layer: (run(None, tokens, *of_layer), None), tokens, first)
-        return run(num_read, tokens, *last)
+        tokens, attention = jax.lax.scan(lambda tokens, of_layer: run(None, tokens, *of_layer), tokens, first)
+        tokens, of_last = run(num_read, tokens, *last)
+        return tokens, jnp.concatenate([attention, of_last[None]])
 
 
 class Layer(nn.Module):
@@ -82,18 +85,19 @@ class Layer(nn.Module):
         is_key: Bool[Array, "*b n"],
         distances: Float[Array, "p w"] | None,
         num_read: int | None,
-    ) -> Float[Array, "*b q w"]:
-        """Returns the first `num_read` tokens after this layer, or all of them."""
+    ) -> tuple[Float[Array, "*b q w"], Float[Array, "*b n"]]:
+        """Returns the first `num_read` tokens after this layer, or all, and what the first of them attends to."""
         config = self.config
         dense = functools.partial(nn.Dense, dtype=config.compute_dtype, kernel_init=_initializer(config))
         dropout = nn.Dropout(config.dropout, deterministic=self.deterministic)
         norm = functools.partial(nn.LayerNorm, 1e-5)
-        attended = Attention(config, self.deterministic, name="attention")(
+        attended, of_first = Attention(config, self.deterministic, name="attention")(
             norm(name="attention_norm")(tokens), is_key, distances, num_read
         )
         tokens = tokens[..., :num_read, :] + dropout(attended).astype(tokens.dtype)
         hidden = jax.nn.relu(dense(config.hidden_size, name="hidden")(norm(name="feed_forward_norm")(tokens)))
-        return tokens + dropout(dense(config.width, name="output")(dropout(hidden))).astype(tokens.dtype)
+        added = dropout(dense(config.width, name="output")(dropout(hidden))).astype(tokens.dtype)
+        return tokens + added, of_first
 
 
 class Attention(nn.Module):
@@ -116,8 +120,9 @@ class Attention(nn.Module):
         is_key: Bool[Array, "*b n"],
         distances: Float[Array, "p w"] | None,
         num_read: int | None = None,
-    ) -> Float[Array, "*b q w"]:
-        """Returns what the first `num_read` tokens attend to, or all of them."""
+    ) -> tuple[Float[Array, "*b q w"], Float[Array, "*b n"]]:
+        """Returns what the first `num_read` tokens, or all, read, and how much the first attends to each token: the
+        mean of the heads, before dropout."""
         config = self.config
         dense = functools.partial(
             nn.Dense, config.width, dtype=config.compute_dtype, kernel_init=_initializer(config)
@@ -147,10 +152,11 @@ class Attention(nn.Module):
         # Softmax, whose sum divides what was attended to: n numbers for each of n tokens are passed over less often.
         weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
         total = jnp.swapaxes(weights.sum(-1), -1, -2)[..., None]
+        of_first = (weights[..., 0, :] / total[..., 0, :, :]).mean(-2)
         weights = nn.Dropout(config.dropout, deterministic=self.deterministic)(weights)
         attended = jnp.einsum("...hqk,...khc->...qhc", weights.astype(value.dtype), value)
         attended = (attended / total).astype(value.dtype)
-        return dense(name="output")(attended.reshape(readers.shape))
+        return dense(name="output")(attended.reshape(readers.shape)), of_first
 
 
 def sinusoids(distance: Float[Array, " p"] | Array, size: int) -> Float[Array, "p {size}"]:

@@ -4,6 +4,7 @@ Source: the tables of words published with ALOE (Ding et al., 2021) and used by 
 both from 1 on, 0 is padding. A comma and a possessive stay part of their word.
 """
 
+import difflib
 from collections.abc import Iterable
 
 import numpy as np
@@ -90,7 +91,9 @@ def _encode(text: str, length: int) -> Int32[np.ndarray, " length"]:
         raise ValueError(f"{text!r} has {len(words)} words, at most {length} fit")
     unknown = [word for word in words if word not in _WORD_IDS]
     if unknown:
-        raise ValueError(f"{text!r} has the unknown word {unknown[0]!r}")
+        near = difflib.get_close_matches(unknown[0], WORDS)
+        hint = f"the nearest known ones are {', '.join(near)}" if near else "no known one is like it"
+        raise ValueError(f"{text!r} has the unknown word {unknown[0]!r}: {hint}")
     encoded = np.full(length, PADDING, np.int32)
     encoded[: len(words)] = [_WORD_IDS[word] for word in words]
     return encoded

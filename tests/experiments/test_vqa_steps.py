@@ -11,7 +11,7 @@ from experiments.vqa import config as vqa_config
 from experiments.vqa import questions, steps, training
 from experiments.vqa.answering import join, make_blind
 from experiments.vqa.config import VQAConfig, check
-from experiments.vqa.features import VideoFeatures, pad_slots, standardize
+from experiments.vqa.features import VideoFeatures, pad_slots
 from experiments.vqa.training import Data
 from oddn_jax.reasoning import ALOEConfig
 from tests.experiments.asked import EXAMPLE, make_questions
@@ -217,12 +217,13 @@ def test_features_are_standardized_and_padded():
     generator = np.random.default_rng(0)
     train = VideoFeatures(generator.normal(3, [2.0, 0.5, 0.0], (5, 4, 2, 3)).astype("f4"), np.arange(5))
     valid = train._replace(slots=train.slots[:2] + 1)
-    ours, theirs = standardize(train, valid)
-    flat = ours.slots.reshape(-1, 3)
+    standardize = Standardization.of(train)
+    ours, theirs = standardize(train.slots), standardize(valid.slots)
+    flat = ours.reshape(-1, 3)
     np.testing.assert_allclose(flat.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(flat.std(0), [1, 1, 0], atol=1e-4)
     np.testing.assert_allclose(
-        theirs.slots - ours.slots[:2],
+        theirs - ours[:2],
         np.broadcast_to(1 / np.array([*train.slots.std((0, 1, 2))[:2], 1]), (2, 4, 2, 3)),
         rtol=1e-3,
     )

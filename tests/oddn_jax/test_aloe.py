@@ -113,13 +113,14 @@ def test_relative_attention_equals_a_direct_computation():
         config64 = small("relative", compute_dtype="float64")
         found = Attention(config64, deterministic=True).apply(
             {"params": params}, jnp.asarray(tokens[None]), is_key, jnp.asarray(distances, "f8")
-        )[0]
+        )
+        found, of_first = found[0][0], found[1][0]
 
     def project(name, x):
         return (x @ params[name]["kernel"] + params[name].get("bias", 0.0)).reshape(-1, heads, size)
 
     query, key, value = (project(name, tokens) for name in ("query", "key", "value"))
-    attended = np.zeros((n, heads, size))
+    attended, of_all = np.zeros((n, heads, size)), np.zeros((n, heads, n))
     for h in range(heads):
         for i in range(n):
             scores = np.zeros(n)
@@ -131,9 +132,11 @@ def test_relative_attention_equals_a_direct_computation():
                 scores[j] += (query[i, h] + params["distance_bias"][h]) @ position
             weights = np.exp(scores / size**0.5)
             attended[i, h] = weights / weights.sum() @ value[:, h]
+            of_all[i, h] = weights / weights.sum()
     wanted = attended.reshape(n, width) @ params["output"]["kernel"] + params["output"]["bias"]
     assert "bias" not in params["query"] and "bias" not in params["distance"]
     np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-6)  # the angles are float32
+    np.testing.assert_allclose(of_first, of_all[0].mean(0), rtol=2e-6, atol=2e-6)
 
 
 def numpy_aloe(params, config, video, question, choice):
@@ -156,6 +159,7 @@ def numpy_aloe(params, config, video, question, choice):
     tokens = np.concatenate([params["first_token"][None], dense(slots, params["slot_input"]), text])
     tokens = tokens + params["transformer"]["positions"]
     is_key = np.concatenate([np.ones(1 + len(slots), bool), words != 0])
+    attended_to = []  # by the first token, of each head of each layer
     for number in range(config.num_layers):
         layer = jax.tree.map(lambda leaf: leaf[number], params["transformer"]["layers"])  # noqa: B023
         attention, seen = layer["attention"], norm(tokens, layer["attention_norm"])
@@ -165,7 +169,9 @@ def numpy_aloe(params, config, video, question, choice):
             own = slice(head * size, (head + 1) * size)
             scores = query[:, own] @ key[:, own].T / size**0.5
             weights = np.exp(scores - scores.max(-1, keepdims=True)) * is_key
-            attended.append(weights / weights.sum(-1, keepdims=True) @ value[:, own])
+            weights /= weights.sum(-1, keepdims=True)
+            attended.append(weights @ value[:, own])
+            attended_to.append(weights[0, 1 : 1 + len(slots)])
         tokens = tokens + dense(np.concatenate(attended, -1), attention["output"])
         hidden = np.maximum(dense(norm(tokens, layer["feed_forward_norm"]), layer["hidden"]), 0)
         tokens = tokens + dense(hidden, layer["output"])
@@ -173,7 +179,8 @@ def numpy_aloe(params, config, video, question, choice):
     def head(at):
         return dense(np.maximum(dense(tokens[0], at["layers_0"]), 0), at["layers_1"])
 
-    return head(params["answer_head"]), head(params["choice_head"])[0]
+    attention = np.mean(attended_to, 0).reshape(video.shape[:-1])
+    return head(params["answer_head"]), head(params["choice_head"])[0], attention
 
 
 def test_the_absolute_form_equals_a_computation_in_numpy_with_or_without_its_padding():
@@ -190,9 +197,11 @@ def test_the_absolute_form_equals_a_computation_in_numpy_with_or_without_its_pad
         ]
         for asked in ((words, choice), (words[:, :15], shorter)):  # those that are left out are padding
             found = apply(videos, *asked)
-            for row, (answer, logit) in enumerate(wanted):
+            for row, (answer, logit, attention) in enumerate(wanted):
                 np.testing.assert_allclose(found.answer_logits[row], answer, rtol=1e-3, atol=1e-4)
                 np.testing.assert_allclose(found.choice_logit[row], logit, rtol=1e-3, atol=1e-4)
+                np.testing.assert_allclose(found.attention[row], attention, rtol=1e-3, atol=1e-5)
+                assert np.ptp(attention) > 0.002
     assert abs(wanted[0][0] - wanted[1][0]).max() > 0.1
 
 
