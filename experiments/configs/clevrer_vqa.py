@@ -78,6 +78,7 @@ def quickstart() -> VQAConfig:
         frame_stride=1,
         num_steps=1200,
         batch_size=64,
+        optimizer="muon",
         learning_rate=2e-3,
         log_every=50,
         eval_every=300,

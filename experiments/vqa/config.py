@@ -21,6 +21,8 @@ def check(config: VQAConfig) -> None:
         raise ValueError(f"config.model.{error}") from None
     if config.features not in FEATURES:
         raise ValueError(f"config.features {config.features!r} is unknown: take one of {', '.join(FEATURES)}")
+    if config.optimizer not in ("adam", "muon"):
+        raise ValueError(f"config.optimizer {config.optimizer!r} is unknown: take one of adam, muon")
     unknown = set(config.references) - {"blind", "majority", "executor"}
     if unknown:
         raise ValueError(

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from experiments.vqa import config as vqa_config
 from experiments.vqa import questions, steps, training
 from experiments.vqa.answering import join, make_blind
 from experiments.vqa.config import VQAConfig, check
-from experiments.vqa.features import VideoFeatures, pad_slots
+from experiments.vqa.features import Standardization, VideoFeatures, pad_slots
 from experiments.vqa.training import Data
 from oddn_jax.reasoning import ALOEConfig
 from tests.experiments.asked import EXAMPLE, make_questions
@@ -184,7 +185,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
     asked = questions.select(EXAMPLE, np.array([0, 3, 4, 7]))  # of both kinds, in few forms to compile
     data = Data(asked, generator.normal(size=(1, 8, 2, 4)).astype("f4"), np.zeros(len(asked.type), int))
     every = dict(log_every=2, eval_every=2, save_every=2)
-    config = make_config(**every)
+    config = make_config(**every, optimizer="muon")
     config.model.dropout = 0.2
     whole = training.fit(config, tmp_path / "whole", data, data)
     # Killed after step 4: what was saved is there, the rest is not.
@@ -198,10 +199,30 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
         half / "metrics.jsonl"
     ).read_text().count("\n")
     with pytest.raises(ValueError, match="holds a run with another config: learning_rate"):
-        training.fit(make_config(learning_rate=0.5, **every), half, data, data)
+        training.fit(dataclasses.replace(config, learning_rate=0.5), half, data, data)
     with pytest.raises(FloatingPointError, match="is not finite"):
         broken = data._replace(videos=np.full_like(data.videos, np.nan))
         training.fit(config, tmp_path / "broken", broken, data)
+
+
+def test_muon_turns_the_kernels_of_the_layers_and_adam_the_rest():
+    rate = 0.01
+    config = make_config(optimizer="muon", learning_rate=rate, warmup_share=0.0)
+    optimizer = steps.make_optimizer(config)
+    params = steps.initial_state(config, optimizer).params
+    generator = np.random.default_rng(0)
+    gradients = jax.tree.map(lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), jnp.float32), params)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    layers = updates["transformer"].pop("layers")
+    for kernel in (layers["hidden"]["kernel"], layers["attention"]["query"]["kernel"]):
+        values = np.linalg.svd(
+            kernel, compute_uv=False
+        )  # of each layer; a random matrix's go down to nearly 0
+        assert values.min() > 0.5 * values.max()
+        assert np.sqrt((kernel**2).mean()) == pytest.approx(rate, rel=0.4)
+    adams = [updates, layers["hidden"]["bias"], layers["attention_norm"]]
+    for leaf in jax.tree.leaves(adams):  # the first step of Adam is the rate, whatever the gradient
+        np.testing.assert_allclose(abs(leaf), rate, rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -241,6 +262,7 @@ def test_questions_find_their_videos():
     "changes, message",
     [
         ({"features": "pixels"}, "config.features 'pixels' is unknown: take one of both, latents"),
+        ({"optimizer": "sgd"}, "config.optimizer 'sgd' is unknown: take one of adam, muon"),
         ({"references": ("guess",)}, "config.references: 'guess' is unknown"),
         ({"num_steps": 0}, "config.num_steps is 0: it must be above 0"),
         ({"frame_stride": -1}, "config.frame_stride is -1: it must be at least 0"),
