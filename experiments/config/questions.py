@@ -40,6 +40,7 @@ class VQAConfig:
 
     num_steps: int = 240_000
     batch_size: int = 256  # questions a step, of both kinds in the proportion of the data
+    choices_per_question: int = 0  # so many random ones of each question in a step; 0: all
     optimizer: str = "adam"  # or "muon" for the kernels of the transformer's layers, and Adam for the rest
     learning_rate: float = 1e-3
     warmup_share: float = 0.1  # of the steps, in which the rate climbs

@@ -15,6 +15,7 @@ LATER_OPTIONS = {
     "model.background_slot": 0.0,
     "system": "ODDN",
     "optimizer": "adam",
+    "choices_per_question": 0,
     "fresh": (),
     "frozen": (),
     "model.share_noise": False,

@@ -21,6 +21,10 @@ def check(config: VQAConfig) -> None:
         raise ValueError(f"config.model.{error}") from None
     if config.features not in FEATURES:
         raise ValueError(f"config.features {config.features!r} is unknown: take one of {', '.join(FEATURES)}")
+    if config.choices_per_question < 0:
+        raise ValueError(
+            f"config.choices_per_question is {config.choices_per_question}: it must be at least 0, for all"
+        )
     if config.optimizer not in ("adam", "muon"):
         raise ValueError(f"config.optimizer {config.optimizer!r} is unknown: take one of adam, muon")
     unknown = set(config.references) - {"blind", "majority", "executor"}

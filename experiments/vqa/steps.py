@@ -1,5 +1,6 @@
 """What one step of training a question answering model computes, and its answers."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -188,6 +189,9 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The batches from a step on, on the devices; each bucket of questions runs through epochs of its own.
 
+    With `choices_per_question` a step looks at so many random choices of each question: it costs less, and tells nearly
+    as much, since all of them share a video.
+
     Args:
         videos: features f32[v t k d].
         rows: of the video of each question, i64[q].
@@ -204,18 +208,29 @@ def training_batches(
         for group in groups
     ]
     sharding = NamedSharding(mesh, SHARDED)
-    while True:
+    for now in itertools.count(step):
         parts = []
-        for group, order, size, total in zip(groups, orders, sizes, totals):
+        for number, (group, order, size, total) in enumerate(zip(groups, orders, sizes, totals)):
             places = group.places[next(order)]
             weight = np.full(size, len(group.places) / (total * size), np.float32)
             in_question, in_choice = room(config, group)
             words = questions.words[places, :in_question]
-            choices = questions.choice_words[places, : group.num_choices, :in_choice]
-            target = questions.is_correct[places, : group.num_choices]
+            chosen = _choose(config, group.num_choices, size, [config.seed, number, now])
+            choices = questions.choice_words[places[:, None], chosen, :in_choice]
+            target = questions.is_correct[places[:, None], chosen]
             target = target if group.num_choices else questions.answer[places, None]
+            weight *= group.num_choices / max(chosen.shape[1], 1) if group.num_choices else 1
             parts.append(Part(videos[rows[places]], words, choices, target, weight, places.astype(np.uint32)))
         yield jax.device_put(tuple(parts), sharding)
+
+
+def _choose(config: VQAConfig, num_choices: int, size: int, seed: list[int]) -> np.ndarray:
+    """Which choices of each question, i64[size c]: as many random ones as the config says, in their order, or all."""
+    wanted = min(config.choices_per_question or num_choices, num_choices)
+    if wanted == num_choices:
+        return np.tile(np.arange(num_choices), (size, 1))
+    order = np.random.default_rng(seed).random((size, num_choices)).argsort(1)
+    return np.sort(order[:, :wanted], 1)
 
 
 def batch_sizes(batch_size: int, numbers: Sequence[int], num_devices: int) -> tuple[int, ...]:
