@@ -124,6 +124,7 @@ def test_a_model_that_is_not_there(run_program, data, tmp_path):
         ("clevrer,latents", "absolute", 12, "latents"),
         ("official,hidden_slots,dynamics", "relative", 28, "dynamics"),
         ("simulated,truth", "absolute", 12, "truth"),
+        ("simulated,truth,small", "absolute", 4, "truth"),
         ("quickstart,blind", "absolute", 4, "blind"),
     ],
 )
