@@ -45,9 +45,9 @@ def right(tmp_path_factory):
 
 
 def test_it_answers_better_than_one_who_sees_nothing(right):
-    """Blind, it would answer 41 % right; the most frequent answer of each kind is right for 37 %."""
+    """Blind, it would answer 40 % right; the most frequent answer of each kind is right for 37 %."""
     assert len(right) > 400
-    assert right.mean() > 0.44
+    assert right.mean() > 0.57
 
 
 def test_the_header_states_such_scores(right):

@@ -137,7 +137,7 @@ def test_an_unknown_name_is_told_the_known_ones():
             read("quickstep")
         assert (
             str(caught.value)
-            == "quickstep: no such file, nor the name of a bundled model (clevrer, quickstart)"
+            == "quickstep: no such file, nor the name of a bundled model (clevrer, quickstart, quickstart_reasoner)"
         )
 
 
@@ -165,10 +165,14 @@ def test_bundled_names_and_files_of_the_same_name(tiny, exported, tmp_path, monk
 def test_the_bundled_models_are_small_and_say_where_they_come_from():
     for name in export.bundled_models():
         model, params = oddn_jax.load(name)
-        assert model.config.image_height == {"quickstart": 32, "clevrer": 64}[name] and params["decoder"]
         facts = oddn_jax.read_provenance(name)
-        assert facts["simulated"] and facts["stages"] and facts["metrics"]["metrics"]["fg_ari"]["n"]
-        assert (export.BUNDLED / f"{name}.safetensors").stat().st_size < 4e6
+        assert facts["simulated"] and (export.BUNDLED / f"{name}.safetensors").stat().st_size < 4e6
+        if name == "quickstart_reasoner":
+            assert params["transformer"] and facts["reads"]["model"] == "quickstart"
+            assert facts["scores"]["descriptive"]["n"] and facts["commit"]
+            continue
+        assert model.config.image_height == {"quickstart": 32, "clevrer": 64}[name] and params["decoder"]
+        assert facts["stages"] and facts["metrics"]["metrics"]["fg_ari"]["n"]
 
 
 def test_names_are_paths():
