@@ -1,4 +1,4 @@
-"""`~` on command lines and in settings: what it means is decided here, before any path is made of it."""
+"""What words on command lines mean, before any path is made of them: `~`, in settings too, and nothing at all."""
 
 import os
 import re
@@ -24,9 +24,15 @@ def expand_home(path: str) -> str:
 def expand_arguments(arguments: Sequence[str]) -> list[str]:
     """The arguments of a command line, each that is a path from home (`~/data`, `--data_dir=~/data`) written out.
 
+    An empty one, `--run=$RUN` without a RUN, is refused: it would be the same as no `--run`, and the work be done on
+    something else. Options of a config may be empty texts.
+
     Raises:
-        ValueError: there is no such home folder.
+        ValueError: there is no such home folder, or an argument is empty.
     """
+    for argument in arguments:
+        if re.fullmatch(r"(?s)|-{1,2}(?!-?config\.)[^=]*=", argument):
+            raise ValueError(f"{argument or repr(argument)} is empty: say what is meant, or leave it out")
     parts = (re.fullmatch(r"(?s)(-[^=]*=)?(~.*)", argument) for argument in arguments)
     return [
         argument if found is None else (found[1] or "") + expand_home(found[2])

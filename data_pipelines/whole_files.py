@@ -19,18 +19,54 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to, and renames it to `path` when the block ends well.
 
     Makes the folder. Processes that write the same file at once do not meet, on one machine or several: the last one's
-    stays. Removes what a killed process left of the file: at once where that can be known, otherwise after an hour.
+    stays. Removes what a killed process left of the file: at once where that can be known, otherwise after an hour. A
+    link stays, and the file that it points to is written; so does a device or a pipe (`/dev/null`), to which the block
+    writes itself.
     """
+    path = Path(os.path.realpath(path))
+    if _is_device(path):
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         if _is_abandoned(leftover):
             leftover.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.{_where()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial = _partial(path)
     try:
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_output(path: Path, option: str) -> None:
+    """Says in one line, before hours of work, that `whole_file` could not write there; makes no folder.
+
+    Raises:
+        OSError: the folder is missing or cannot be written to, or a folder has the file's name.
+    """
+    real = Path(os.path.realpath(path))
+    if not os.path.isdir(real.parent):
+        raise FileNotFoundError(f"{option}: there is no folder {path.parent}; make it first")
+    if os.path.isdir(real):
+        raise IsADirectoryError(f"{option}: {path} is a folder, name a file")
+    if _is_device(real):
+        return
+    partial = _partial(real)
+    try:
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise type(error)(f"{option}: {path} cannot be written: {error.strerror}") from None
+
+
+def _is_device(path: Path) -> bool:
+    """Or a pipe: what is written to and never replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{_where()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
 def _where() -> str:

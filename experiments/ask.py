@@ -16,7 +16,7 @@ import pathlib
 
 from experiments import command_line
 from experiments.runs.logs import say
-from experiments.runs.scenes import show
+from experiments.runs.scenes import name_of, show
 from experiments.runs.trained import add_import_argument, open_named
 from experiments.vqa import asking, reasoner
 from experiments.vqa.attention import draw_attention
@@ -58,8 +58,7 @@ def main(options: argparse.Namespace) -> None:
     say(f"looking at {footage.account} (the model is compiled first)")
     watched = asking.watch(taken, found, footage.video)
     replies = [asking.reply(taken, watched, question) for question in questions]
-    name = options.input.stem if options.input else "simulated"
-    output = options.output or pathlib.Path("runs", "ask", name)
+    output = options.output or pathlib.Path("runs", "ask", name_of(options.input))
     output.mkdir(parents=True, exist_ok=True)
     picture = draw_attention(found, footage, watched, replies, output / "attention.png")
     if options.json:

@@ -18,6 +18,7 @@ import json
 import pathlib
 from typing import Any
 
+from data_pipelines.whole_files import check_output
 from experiments import command_line
 from experiments.config import TrainConfig
 from experiments.configs import baselines, clevrer
@@ -67,8 +68,8 @@ def main(options: argparse.Namespace) -> None:
     config = train_config(options)
     if options.repeats < 1:
         raise ValueError(f"--repeats is {options.repeats}: it must be at least 1")
-    if options.output and not options.output.parent.is_dir():
-        raise FileNotFoundError(f"--output: there is no folder {options.output.parent}")
+    if options.output:
+        check_output(options.output, "--output")
     record: dict[str, Any] = {
         "preset": options.baseline or options.preset,
         "batch_size": config.batch_size,

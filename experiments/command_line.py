@@ -7,10 +7,11 @@ import os
 import pathlib
 import re
 import sys
+import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import jax
 from absl import flags
@@ -32,7 +33,7 @@ def run(
     main: Callable[..., None],
     default_config: str,
     argv: Sequence[str] | None = None,
-    kind: type = TrainConfig,
+    kind: type | types.UnionType = TrainConfig,
     **own: tuple[int | str | bool, str],
 ) -> NoReturn:
     """Parses the command line, calls `main(config, workdir)` and exits.
@@ -42,7 +43,7 @@ def run(
 
     Args:
         default_config: the `--config` of a bare command.
-        kind: the class of the program's configs.
+        kind: the class of the program's configs, or several, `A | B`.
         own: flags of this program alone, with their defaults and what they mean; `main` gets them by name.
     """
     argv = list(sys.argv if argv is None else argv)
@@ -108,7 +109,7 @@ def parse(
     argv: Sequence[str],
     default_config: str,
     own: Mapping[str, tuple[int | str | bool, str]] = MappingProxyType({}),
-    kind: type = TrainConfig,
+    kind: type | types.UnionType = TrainConfig,
 ) -> tuple[Any, flags.FlagValues]:
     """Reads the config, of class `kind`, with its overrides, and the other options.
 
@@ -168,7 +169,7 @@ def _flags(own: Mapping[str, tuple[int | str | bool, str]]) -> flags.FlagValues:
 
 
 def _read(
-    options: flags.FlagValues, argv: Sequence[str], default_config: str, kind: type
+    options: flags.FlagValues, argv: Sequence[str], default_config: str, kind: type | types.UnionType
 ) -> tuple[Any, list[str]]:
     """The config, and the arguments that are no flags."""
     try:
@@ -181,9 +182,8 @@ def _read(
     except Exception as error:  # absl, ml_collections and the config file each raise their own kinds
         raise ValueError(_last_line(error)) from error
     if not isinstance(config, kind):
-        raise ValueError(
-            f"--config={options['config'].config_filename}: its get_config() returns no {kind.__name__}"
-        )
+        names = " and no ".join(each.__name__ for each in get_args(kind) or (kind,))
+        raise ValueError(f"--config={options['config'].config_filename}: its get_config() returns no {names}")
     return config, rest
 
 

@@ -19,6 +19,7 @@ import argparse
 import json
 import pathlib
 
+from data_pipelines.whole_files import check_output
 from experiments import command_line
 from experiments.evaluation import protocol
 from experiments.evaluation.tables import table
@@ -44,7 +45,7 @@ def output_path(found: trained.Trained, options: argparse.Namespace) -> pathlib.
     """Where the numbers go: into the run's folder, beside the exported file, or where the options say.
 
     Raises:
-        FileNotFoundError: the folder does not exist.
+        OSError: it cannot be written.
     """
     if options.output:
         path = pathlib.Path(options.output)
@@ -53,8 +54,7 @@ def output_path(found: trained.Trained, options: argparse.Namespace) -> pathlib.
     else:
         # A bundled model is named without a file; what is measured of it goes into the current folder.
         path = pathlib.Path(found.name).with_suffix(".metrics.json")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"--output: there is no folder {path.parent}")
+    check_output(path, "--output")
     return path
 
 

@@ -52,7 +52,11 @@ def main(options: argparse.Namespace) -> None:
     explorer = Explorer(trained, options.stride or stride)
     if options.input is not None:
         explorer.clip = recorded_clip(options.input, *explorer.size, explorer.stride)
-    with Server(explorer, options.port) as server:
+    try:
+        served = Server(explorer, options.port)
+    except OSError as error:
+        raise OSError(f"--port={options.port}: {error.strerror}; without it a free one is taken") from None
+    with served as server:
         threading.Thread(target=_prepare, args=(server,), daemon=True).start()
         print(f"explore: {server.address} (Ctrl-C ends it)", flush=True)
         if not options.no_browser:

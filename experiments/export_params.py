@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import oddn_jax
+from data_pipelines.whole_files import check_output
 from experiments import command_line
 from experiments.runs import trained
 from oddn_jax.export import write_whole
@@ -43,8 +44,7 @@ def main(options: argparse.Namespace) -> None:
     output = pathlib.Path(options.output)
     if output.suffix != ".safetensors":
         raise ValueError(f"--output={output}: the name must end in .safetensors")
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"--output: there is no folder {output.parent}; make it first")
+    check_output(output, "--output")
     found = trained.open_trained(options.run, options.export, options.step)
     provenance = trained.portable_provenance(found)
     if options.export is None:

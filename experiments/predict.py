@@ -30,8 +30,9 @@ import numpy as np
 from experiments import command_line
 from experiments.pictures.forecast import draw, understand, write_arrays
 from experiments.runs.logs import say
-from experiments.runs.scenes import show
+from experiments.runs.scenes import name_of, show
 from experiments.runs.trained import add_model_argument, open_named
+from oddn_jax.inputs import MOST_PREDICTED
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +53,14 @@ def main(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f"--{name}={value} must be at least {least}")
+    if options.num_steps > MOST_PREDICTED:
+        raise ValueError(f"--num_steps={options.num_steps} must be at most {MOST_PREDICTED}")
     trained = open_named(options.model)
     footage = show(trained, options.input, options.start, options.stride, options.num_frames)
-    output = options.output or pathlib.Path(
-        "runs", "predict", options.input.stem if options.input else "simulated"
-    )
+    output = options.output or pathlib.Path("runs", "predict", name_of(options.input))
+    output.mkdir(parents=True, exist_ok=True)  # before the work, which would be lost where that fails
     say("looking (the model is compiled first)")
     seen = understand(trained.model, trained.params, footage.video, options.num_steps)
-    output.mkdir(parents=True, exist_ok=True)
     arrays = write_arrays(footage, seen, output / "predictions.npz")
     pictures = draw(footage.video / np.float32(255), seen, output)
     print(f"input: {footage.account}")

@@ -24,6 +24,8 @@ from experiments.reproduction import costs, page, results, sweep
 from experiments.reproduction.budgets import BUDGETS, plan, select
 from experiments.reproduction.targets import TARGETS
 
+MOST_SEEDS = 1_000  # all runs are planned before the first; our choice
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this program's options."""
@@ -60,8 +62,8 @@ def main(options: argparse.Namespace) -> None:
         ValueError, FileNotFoundError: an option or the data is unusable; or, at the end, runs have failed.
     """
     workdir, budget = pathlib.Path(options.workdir), BUDGETS[options.budget]
-    if options.seeds is not None and options.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, not {options.seeds}")
+    if options.seeds is not None and not 1 <= options.seeds <= MOST_SEEDS:
+        raise ValueError(f"--seeds must be from 1 to {MOST_SEEDS}, not {options.seeds}")
     if options.data is not None and options.data.count("/") != 1:
         raise ValueError(f"--data {options.data!r} is no NAME/CONFIG of a data set")
     if options.target == "page":

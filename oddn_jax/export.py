@@ -134,12 +134,13 @@ def save(
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, readable as the umask says.
+    """Writes a file whole or not at all, readable as the umask says; where it is a link, what that points to.
 
     Raises:
       FileNotFoundError: its folder is missing.
       OSError: it cannot be written.
     """
+    path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: no folder {path.parent}; make it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -13,6 +13,7 @@ import numpy as np
 
 ROUNDING = 1e-3  # by so much pixels may leave [0, 1], and sums of masks miss 1
 MOST_LABELS = 4096  # every frame has a table of all pairs of them, here of 64 MiB
+MOST_PREDICTED = 10_000  # frames, all of which are held in memory; our choice, published work predicts 100
 PRECISIONS = (
     "float32",
     "float64",
@@ -176,9 +177,11 @@ def check_masks(slot_masks: Any) -> None:
 
 
 def check_horizon(num_predicted: int, num_observed: int | None = None, num_frames: int | None = None) -> None:
-    """Raises ValueError unless frames can be predicted: at least one, and from frames that a clip has."""
-    if not isinstance(num_predicted, (int, np.integer)) or num_predicted < 1:
-        raise ValueError(f"{num_predicted!r} frames cannot be predicted: at least 1")
+    """Raises ValueError unless frames can be predicted: 1 to `MOST_PREDICTED`, and from frames that a clip has."""
+    if not isinstance(num_predicted, (int, np.integer)) or not 1 <= num_predicted <= MOST_PREDICTED:
+        raise ValueError(
+            f"{num_predicted!r} frames cannot be predicted: at least 1, at most {MOST_PREDICTED}"
+        )
     if num_observed is not None and not 1 <= num_observed <= num_frames:
         raise ValueError(f"{num_observed} frames cannot be observed: the clips have {num_frames}")
 

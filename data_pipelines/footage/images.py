@@ -48,6 +48,8 @@ def is_image(path: Path) -> bool:
     """Whether a file is one for Pillow: by its name, else by what is in it."""
     if path.suffix.lower() in SUFFIXES:
         return True
+    if not path.is_file():  # one would wait for what comes through a pipe
+        return False
     try:
         with Image.open(path, formats=_formats()):
             return True
@@ -89,6 +91,8 @@ def _folder(files: list[Path]) -> Iterator[Picture]:
 
 
 def _opened(path: Path) -> Image.Image:
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no file, but is called like an image")
     try:
         return Image.open(path, formats=_formats())
     except (*ERRORS, Image.DecompressionBombError) as error:

@@ -117,7 +117,7 @@ def stored_frames(num_source_frames: int, stride: int, num_frames: int | None) -
     """
     if stride < 1 or (num_frames is not None and num_frames < 1):
         raise ValueError(f"stride and num_frames must be at least 1: {stride}, {num_frames}")
-    available = np.arange(0, num_source_frames, stride)
+    available = np.array(range(0, num_source_frames, stride))  # of any size, which NumPy's ranges do not take
     if num_frames is not None and num_frames > len(available):
         raise ValueError(
             f"{num_frames} frames at stride {stride} need {(num_frames - 1) * stride + 1} source frames; "

@@ -1,6 +1,6 @@
 """Every option of the programs that train, which values can work, and how config.json holds them."""
 
-from experiments.config.checks import check
+from experiments.config.checks import check, check_data
 from experiments.config.questions import VQAConfig
 from experiments.config.records import (
     LATER_OPTIONS,
@@ -17,6 +17,7 @@ from experiments.config.training import (
     TrainConfig,
     clip_length,
     coarseness,
+    import_named,
     longest_clip,
     make_model,
     model_class,
@@ -30,12 +31,14 @@ __all__ = [
     "VQAConfig",
     "build",
     "check",
+    "check_data",
     "check_types",
     "clip_length",
     "coarseness",
     "expand_folders",
     "flatten",
     "from_json",
+    "import_named",
     "longest_clip",
     "make_model",
     "model_class",

@@ -4,7 +4,7 @@ import jax
 
 from data_pipelines.seeds import check_seed
 from experiments.config.records import check_types
-from experiments.config.training import TrainConfig, make_model, model_class
+from experiments.config.training import DataConfig, TrainConfig, make_model, model_class
 
 MOST_STEPS = 2**31 - 1  # JAX counts them in int32
 MOST_THREADS = 1_000  # each has a stack and clips in memory; our choice
@@ -32,13 +32,7 @@ def check(config: TrainConfig, num_devices: int) -> None:
             raise ValueError(f"config.model.{error}") from None
     if config.num_steps > MOST_STEPS:
         raise ValueError(f"config.num_steps is {config.num_steps}: it must be at most {MOST_STEPS}")
-    if config.data.num_threads > MOST_THREADS:
-        raise ValueError(
-            f"config.data.num_threads is {config.data.num_threads}: it must be at most {MOST_THREADS}"
-        )
-    for name in ("stride", "num_threads"):
-        if not getattr(config.data, name) > 0:
-            raise ValueError(f"config.data.{name} is {getattr(config.data, name)}: it must be above 0")
+    check_data(config.data)
     positive = "num_steps batch_size learning_rate keep_checkpoints num_valid_clips num_figure_clips"
     for name in (*positive.split(), "log_every", "eval_every", "save_every"):
         if not getattr(config, name) > 0:
@@ -69,8 +63,17 @@ def check(config: TrainConfig, num_devices: int) -> None:
         raise ValueError(
             f"config.warmup_steps {config.warmup_steps} must lie in 0 to config.num_steps {config.num_steps}"
         )
-    if config.data.clips not in ("random", "collision"):
-        raise ValueError(f'config.data.clips {config.data.clips!r} is unknown: take "random" or "collision"')
+
+
+def check_data(data: DataConfig) -> None:
+    """Raises ValueError with one line for the first option of the data that cannot work."""
+    if data.num_threads > MOST_THREADS:
+        raise ValueError(f"config.data.num_threads is {data.num_threads}: it must be at most {MOST_THREADS}")
+    for name in ("stride", "num_threads"):
+        if not getattr(data, name) > 0:
+            raise ValueError(f"config.data.{name} is {getattr(data, name)}: it must be above 0")
+    if data.clips not in ("random", "collision"):
+        raise ValueError(f'config.data.clips {data.clips!r} is unknown: take "random" or "collision"')
 
 
 def _check_curriculum(config: TrainConfig) -> None:

@@ -87,10 +87,22 @@ def model_class(system: str) -> type[VideoModel]:
     module, _, name = system.partition(":")
     if name:
         try:
-            importlib.import_module(module)
-        except (ImportError, TypeError, ValueError) as error:  # the latter two of what is no name of a module
-            raise ValueError(f"config.system {system!r} cannot be imported: {error}") from None
+            import_named(module)
+        except ValueError as error:
+            raise ValueError(f"config.system {system!r}: {error}") from None
     return find_model(system)
+
+
+def import_named(module: str) -> None:
+    """Imports a module of the user's.
+
+    Raises:
+        ValueError: it is not there, or raises an error of its own.
+    """
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise ValueError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def make_model(config: TrainConfig) -> VideoModel:

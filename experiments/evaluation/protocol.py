@@ -84,15 +84,15 @@ def choose_clips(
     wanted = num_observed + (options.num_predicted or 0)
     available = datasets.frames_available(summary, data.stride)
     num_frames = options.num_frames or min(max(NUM_FRAMES, wanted), available)
-    if num_frames < wanted:
-        raise ValueError(
-            f"--num_predicted={options.num_predicted}: clips of {num_frames} frames leave {num_frames - num_observed} "
-            f"to predict from {num_observed}; {wanted} are needed, and the videos have {available} at this stride"
-        )
     if num_frames <= num_observed:
         raise ValueError(
             f"clips of {num_frames} frames leave nothing to predict from {num_observed}: take longer videos, a larger "
             "--num_frames or a smaller --stride"
+        )
+    if num_frames < wanted:
+        raise ValueError(
+            f"--num_predicted={options.num_predicted}: clips of {num_frames} frames leave {num_frames - num_observed} "
+            f"to predict from {num_observed}; {wanted} are needed, and the videos have {available} at this stride"
         )
     clips = Clips(dataset_dir, split, options.clips or "paper", num_frames, data.stride, options.limit)
     if options.clips is None and not scoring.count_clips(clips):

@@ -122,7 +122,8 @@ def measure(
         look: how the model is asked.
         mean_frame: u8[h w 3], of the training videos; without it the scores of predicting it are left out.
         num_observed: frames that the model predicts from.
-        batch_size: clips at a time; a short last batch is filled up, so that nothing is compiled for it.
+        batch_size: clips at a time, no more than there are; a short last batch is filled up, so that nothing is
+            compiled for it.
         lpips_weights: of `oddn_jax.lpips.lpips_weights`; without them LPIPS is not measured.
         compiler_options: of `oddn_jax.compiler_options`.
 
@@ -134,6 +135,8 @@ def measure(
     """
     num_labels = dataset_summary(clips.dataset_dir, clips.split).num_objects + 1
     background = None if mean_frame is None else mean_frame / np.float32(255)
+    number = count_clips(clips)
+    batch_size = min(batch_size, max(number, 1))
     batches = loaders.evaluation_batches(
         clips.dataset_dir,
         clips.split,
@@ -144,7 +147,7 @@ def measure(
     )
     score_batch = jax.jit(_score, static_argnums=(0, 1, 2), compiler_options=dict(compiler_options or {}))
     rows, tracks, samples, turns, collides, with_strangers = [], {}, [], [], [], 0
-    progress = Progress("evaluating", math.ceil(count_clips(clips) / batch_size), "batches")
+    progress = Progress("evaluating", math.ceil(number / batch_size), "batches")
     with contextlib.closing(batches), contextlib.closing(progress):
         for batch in batches:
             batch, num_strangers = number_labels(batch)

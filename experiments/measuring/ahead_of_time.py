@@ -84,28 +84,22 @@ def on_mesh(shapes: Any, mesh: Mesh, spec: jax.sharding.PartitionSpec) -> Any:
 
 def compile_training_step(config: TrainConfig, mesh: Mesh) -> jax.stages.Compiled:
     """The step that `fit` runs, for the longest clips of the curriculum."""
-    return _compile(
-        lambda: steps.make_train_step(config, steps.make_optimizer(config), mesh),
-        training_inputs(config, mesh),
-        mesh,
-    )
+    return compile_for(lambda: make_training_step(config, mesh), training_inputs(config, mesh), mesh)
+
+
+def make_training_step(config: TrainConfig, mesh: Mesh) -> Callable:
+    """The step that `fit` runs."""
+    return steps.make_train_step(config, steps.make_optimizer(config), mesh)
 
 
 def compile_evaluation_step(config: TrainConfig, mesh: Mesh) -> jax.stages.Compiled:
     """The step that validates, for the longest clips of the curriculum."""
     state, video, ids = training_inputs(config, mesh)
-    return _compile(lambda: steps.make_eval_step(config, mesh), (state.params, video, ids), mesh)
+    return compile_for(lambda: steps.make_eval_step(config, mesh), (state.params, video, ids), mesh)
 
 
-def compile_for(
-    function: Callable, inputs: tuple[Any, ...], devices: list[jax.Device]
-) -> jax.stages.Compiled:
-    """A jitted function, whose inputs have their devices, compiled for these."""
-    return _compile(lambda: function, inputs, mesh_of(devices))
-
-
-def _compile(make: Callable, inputs: tuple[Any, ...], mesh: Mesh) -> jax.stages.Compiled:
-    """Makes the jitted function, traces and compiles it, as on the mesh's kind of device."""
+def compile_for(make: Callable[[], Callable], inputs: tuple[Any, ...], mesh: Mesh) -> jax.stages.Compiled:
+    """Makes a jitted function, traces and compiles it, as on the mesh's kind of device; its inputs are on the mesh."""
     device = mesh.devices.flat[0]
     is_here = device in jax.devices()
     # The devices of a description call themselves "gpu", where JAX's rules for cards are those of "cuda".

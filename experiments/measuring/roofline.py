@@ -8,25 +8,23 @@ the data and whatever else the host does come on top.
 
 from typing import Any
 
-from experiments.config import TrainConfig, longest_clip
 from experiments.measuring.cards import Card
 from experiments.measuring.kernels import Kernel, kernels
-from experiments.training.loop import work
 
 SMALL = 5e-6  # seconds; what starting a kernel takes, about
 
 
-def predict(config: TrainConfig, text: str, card: Card) -> dict[str, Any]:
+def predict(text: str, card: Card, num_steps: float) -> dict[str, Any]:
     """What the hardware allows of a compiled training step, on one device.
 
     Args:
         text: of `jax.stages.Compiled.as_text`.
+        num_steps: such steps that take as long as the whole training.
 
     Returns:
         `flops` of products and convolutions, `moved_bytes`, `num_kernels` of a step; `seconds_at_best`;
         `operations_share`, the part of these that kernels take whose operations last longer than their bytes;
-        `num_small`, kernels shorter than starting one; `hours_at_best` of the whole training, its shorter clips taking
-        proportionally less.
+        `num_small`, kernels shorter than starting one; `hours_at_best` of the whole training.
     """
     found = kernels(text)
     seconds = {kernel: kernel.count * at_best(kernel, card) for kernel in found}
@@ -36,8 +34,6 @@ def predict(config: TrainConfig, text: str, card: Card) -> dict[str, Any]:
         for kernel, value in seconds.items()
         if kernel.flops and _operations(kernel, card) > _bytes(kernel, card)
     )
-    whole = config.batch_size * longest_clip(config)
-    steps = sum(work(config, step) for step in range(config.num_steps)) / whole
     return {
         "flops": sum(kernel.count * kernel.flops for kernel in found),
         "moved_bytes": sum(kernel.count * kernel.bytes for kernel in found),
@@ -45,7 +41,7 @@ def predict(config: TrainConfig, text: str, card: Card) -> dict[str, Any]:
         "num_small": sum(kernel.count for kernel in found if at_best(kernel, card) < SMALL),
         "seconds_at_best": total,
         "operations_share": by_operations / total,
-        "hours_at_best": steps * total / 3600,
+        "hours_at_best": num_steps * total / 3600,
     }
 
 

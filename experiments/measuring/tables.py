@@ -1,6 +1,6 @@
 """The measurements as text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -46,17 +46,23 @@ def table(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+# The columns that say how a step is computed, where a model has such options.
+OPTIONS = {"remat": "remat", "recompute": "recompute", "compute_dtype": "dtype"}
+
+
 def memory_table(record: Mapping[str, Any]) -> str:
     """What `memory` found, as text."""
     share = record["ways"][0]["share"]
+    options = {name: title for name, title in OPTIONS.items() if name in record["ways"][0]}
+    titles = _columns(options.values())
     where = f"{record['num_devices']} x {record['device']}" + (
         ", which are not here" if record["card"] else ""
     )
     lines = [
-        f"{record['system']}, {record['batch_size']} clips of {record['num_frames']} frames, {where}; JAX may use "
+        f"{record['system']}, {record['batch']}, {where}; JAX may use "
         f"{share / 2**30:.1f} GiB of each; jax {record['packages']['jax']}",
         "GiB on one device:",
-        f"{'remat':<8}{'dtype':<10}{'parameters':>11}{'optimiser':>11}{'activations':>13}{'in all':>9}{'fits':>6}"
+        f"{titles}{'parameters':>11}{'optimiser':>11}{'activations':>13}{'in all':>9}{'fits':>6}"
         f"{'left':>8}{'largest batch':>15}" + ("" if record["card"] else f"{'peak':>9}"),
     ]
     for row in record["ways"]:
@@ -64,7 +70,7 @@ def memory_table(record: Mapping[str, Any]) -> str:
         left = f"{1 - row['total'] / share:.0%}" if row["fits"] else "-"
         largest = "-" if row["largest_batch"] is None else row["largest_batch"]
         line = (
-            f"{row.get('remat', '-'):<8}{row.get('compute_dtype', '-'):<10}{gib['parameters']:>11.3f}"
+            f"{_columns(row[name] for name in options)}{gib['parameters']:>11.3f}"
             f"{gib['optimizer']:>11.3f}{gib['activations']:>13.2f}{gib['total']:>9.2f}"
             f"{'yes' if row['fits'] else 'no':>6}{left:>8}{largest:>15}"
         )
@@ -74,13 +80,17 @@ def memory_table(record: Mapping[str, Any]) -> str:
     if record["card"]:
         lines += [
             "predicted, at best (the hardware's limits, nothing measured), of one device:",
-            f"{'remat':<8}{'dtype':<10}{'TFLOP':>8}{'GB moved':>10}{'kernels':>9}{'small':>8}{'ms a step':>11}"
+            f"{titles}{'TFLOP':>8}{'GB moved':>10}{'kernels':>9}{'small':>8}{'ms a step':>11}"
             f"{'of it operations':>18}{'hours':>8}",
         ]
         lines += [
-            f"{row.get('remat', '-'):<8}{row.get('compute_dtype', '-'):<10}{row['flops'] / 1e12:>8.2f}"
+            f"{_columns(row[name] for name in options)}{row['flops'] / 1e12:>8.2f}"
             f"{row['moved_bytes'] / 1e9:>10.1f}{row['num_kernels']:>9}{row['num_small']:>8}"
             f"{1e3 * row['seconds_at_best']:>11.1f}{row['operations_share']:>18.0%}{row['hours_at_best']:>8.2f}"
             for row in record["ways"]
         ]
     return "\n".join(lines)
+
+
+def _columns(values: Iterable[Any]) -> str:
+    return "".join(f"{str(value).lower():<11}" for value in values)

@@ -23,6 +23,7 @@ from experiments.pictures.drawing import (
 )
 from experiments.reproduction.comparison import Score, Scores, frame_scores
 from experiments.reproduction.targets import Metric, Target
+from oddn_jax.fields import shorten
 
 COLUMNS = (
     "target budget data simulated split metric row seed paper ours standard_error n over steps run params_sha256 "
@@ -44,21 +45,46 @@ def write_csv(path: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
-    """The lines that `write_csv` wrote.
+    """The lines that `write_csv` wrote; at least one.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it has other columns than this version's.
+        ValueError: it is damaged, or has other columns than this version's.
     """
-    with open(path, newline="", encoding="utf-8", errors="backslashreplace") as file:
-        reader = csv.DictReader(file)
-        lines = list(reader)
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    try:
+        with open(path, newline="", encoding="utf-8", errors="backslashreplace") as file:
+            reader = csv.DictReader(file, strict=True)
+            names = reader.fieldnames or ()
+            lines = list(reader)
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read ({error}): make the table again") from None
+    missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise ValueError(
             f"{path} has no column {missing[0]!r}: an earlier version wrote it, make the table again"
         )
+    for number, line in enumerate(lines, 1):
+        wrong = _wrong_entry(line)
+        if wrong:
+            raise ValueError(f"{path}: entry {number} {wrong}: make the table again")
+    if not lines:
+        raise ValueError(f"{path} holds no entries: make the table again")
     return lines
+
+
+def _wrong_entry(line: Mapping[Any, Any]) -> str | None:
+    """What an entry has that `csv_lines` gives none."""
+    if None in line or None in line.values():
+        return "is cut off, or has too many columns"
+    of_score = None if line["ours"] else ""  # a score is of so many; where there is none, nothing is
+    numbers = (("ours", float, ""), ("standard_error", float, ""), ("n", int, of_score), ("seed", int, "all"))
+    for name, kind, instead in numbers:
+        try:
+            if line[name] != instead:
+                kind(line[name])
+        except ValueError:
+            return f"has the {name} {shorten(line[name])}"
+    return None
 
 
 def read_scores(target: Target, lines: Sequence[Mapping[str, str]]) -> dict[str, dict[str, Score]]:

@@ -56,8 +56,8 @@ def read(workdir: str | pathlib.Path) -> np.ndarray | None:
         return None
     try:
         return _pixels(path.read_bytes())
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is no picture ({error}): remove it, training writes it again") from None
+    except (OSError, SyntaxError):
+        raise ValueError(f"{path} is no picture: remove it, training writes it again") from None
 
 
 def to_text(frame: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """What a model is shown that somebody has brought, or, where nobody has, a simulated scene like those it knows."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,11 @@ DEFAULT_STRIDE = 4  # where a model does not say what it was trained with
 def familiar_scenes(data: DataConfig | None) -> SceneConfig:
     """The family of simulated scenes that is most like what a model was trained on."""
     return QUICKSTART if data and data.config.startswith("quickstart") else CLEVRER
+
+
+def name_of(path: Path | None) -> str:
+    """What a folder of results is called after its input, which has a name even where that is `.` or `..`."""
+    return Path(os.path.abspath(path)).stem if path else "simulated"
 
 
 def show(found: Trained, path: Path | None, start: int, stride: int | None, limit: int) -> Footage:

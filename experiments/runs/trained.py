@@ -2,16 +2,16 @@
 
 import argparse
 import dataclasses
-import importlib
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 import oddn_jax
 from data_pipelines import build
-from experiments.config import DataConfig, flatten, make_model
+from experiments.config import DataConfig, check_data, flatten, import_named, make_model
 from experiments.config import build as build_config
 from experiments.runs import checkpoints, mean_frame, run_folder
 from experiments.runs.logs import say
@@ -62,9 +62,9 @@ def add_import_argument(parser: argparse.ArgumentParser) -> None:
 
 def _import(module: str) -> str:
     try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise argparse.ArgumentTypeError(f"{module} cannot be imported: {error}") from None
+        import_named(module)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     return module
 
 
@@ -119,7 +119,12 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
 
 def _of_run(run: str, step: int | None) -> Trained:
     config = run_folder.load_config(run)
-    params = checkpoints.load_params(run, step)
+    model, params = make_model(config), checkpoints.load_params(run, step)
+    try:
+        check_data(config.data)
+        check_shapes(params, jax.eval_shape(lambda: model.initialize(jax.random.key(0))))
+    except ValueError as error:
+        raise ValueError(f"{run}: config.json is not that of its checkpoints: {error}") from None
     versions = run_folder.load_versions(run)
     provenance = {
         "data": dataclasses.asdict(config.data),
@@ -129,24 +134,49 @@ def _of_run(run: str, step: int | None) -> Trained:
         **{name: versions.get(name) for name in ("commit", "devices", "packages")},
         "stages": stages(run, step),
     }
-    return Trained(make_model(config), params, config.data, provenance, run, mean_frame.read(run))
+    return Trained(model, params, config.data, provenance, run, mean_frame.read(run))
 
 
-def stages(run: str, step: int | None = None) -> list[dict[str, Any]]:
+def check_shapes(params: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:
+    """Raises ValueError for the first parameter whose shape is not the one that a model wants."""
+    held, wanted = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (params, shapes))
+    )
+    for name in sorted(held.keys() | wanted.keys()):
+        if held.get(name) != wanted.get(name):
+            raise ValueError(f"{name} has shape {held.get(name)}, the model wants {wanted.get(name)}")
+
+
+def stages(run: str, step: int | None = None, later: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """How a run's parameters came about, from the first run that they went through to this one.
 
+    Args:
+        later: folders of the runs that came after it.
+
     Returns:
-        For each, the steps done and the options of the training, without folders of the machine. A file or a folder
-        that is no longer there to begin with is one entry, {"file": its name}.
+        For each, the steps done and the options of the training, without folders of the machine. A file, or a folder
+        that is no longer the run that it was, is one entry to begin with, {"file": its name}.
     """
     config = run_folder.load_config(run)
     before: list[dict[str, Any]] = []
     if config.init_from is not None:
-        source = config.init_from
-        before = stages(source) if os.path.isdir(source) else [{"file": os.path.basename(source)}]
+        before = _earlier(config.init_from, (*later, os.path.realpath(run)))
     steps = checkpoints.saved_steps(run)[-1] if step is None else step
     options = {name: value for name, value in flatten(config).items() if name not in FOLDERS}
     return [*before, {"steps": steps, "options": options}]
+
+
+def _earlier(source: str, later: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The stages of what a run began with. It has its parameters, whatever has become of that folder since: emptied,
+    damaged, or taken by a run that came later, this one itself.
+    """
+    if os.path.isdir(source) and os.path.realpath(source) not in later and checkpoints.saved_steps(source):
+        try:
+            return stages(source, later=later)
+        except (OSError, ValueError):
+            pass
+    return [{"file": os.path.basename(os.path.normpath(source))}]
 
 
 def _of_file(path: str) -> Trained:
@@ -157,6 +187,7 @@ def _of_file(path: str) -> Trained:
     frame = mean_frame.of_text(provenance.pop(MEAN_FRAME, None))
     try:
         data = build_config(DataConfig, provenance["data"], "data")
+        check_data(data)
     except (KeyError, ValueError):
         data = None  # saved by another program than export_params
     return Trained(model, params, data, provenance, path, frame)

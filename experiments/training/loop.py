@@ -20,7 +20,7 @@ from experiments.machine.fitting import explain_choice
 from experiments.machine.guards import catch_signals, explain_exhausted_memory, explain_full_disk
 from experiments.runs import checkpoints, datasets, mean_frame, run_folder
 from experiments.runs.logs import MetricLog, say
-from experiments.runs.trained import open_named
+from experiments.runs.trained import check_shapes, open_named
 from experiments.training import steps, strips
 from experiments.training.steps import TrainState
 
@@ -202,16 +202,10 @@ def read_params(
     found = open_named(source)
     params = model.adopt(found.params, found.model)
     params, shapes = ({k: v for k, v in tree.items() if k not in fresh} for tree in (params, shapes))
-    held, wanted = (
-        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (params, shapes))
-    )
-    for name in sorted(held.keys() | wanted.keys()):
-        if held.get(name) != wanted.get(name):
-            raise ValueError(
-                f"config.init_from={source} does not fit config.model: {name} has shape {held.get(name)}, "
-                f"the model wants {wanted.get(name)}"
-            )
+    try:
+        check_shapes(params, shapes)
+    except ValueError as error:
+        raise ValueError(f"config.init_from={source} does not fit config.model: {error}") from None
     return params
 
 

@@ -388,5 +388,10 @@ def test_an_animation_that_ends_early_is_refused(tmp_path, suffix):
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe.mp4")
-    refused(tmp_path / "pipe.mp4", "neither a file nor a folder")
+    for name in ("pipe.mp4", "pipe", "folder/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(tmp_path / name)
+    assert is_video_file(tmp_path / "pipe")
+    for name in ("pipe.mp4", "pipe"):
+        refused(tmp_path / name, "neither a file nor a folder")
+    refused(tmp_path / "folder", "a.png: is no file")

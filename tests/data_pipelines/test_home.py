@@ -45,6 +45,16 @@ def test_home_is_written_out_in_arguments(home):
     assert expand_home("./~/data") == "./~/data"
 
 
+@pytest.mark.parametrize("argument", ["--run=", "-x=", "--config=", ""])
+def test_an_empty_argument_is_refused(argument):
+    with pytest.raises(ValueError, match=f"^{argument or repr(argument)} is empty"):
+        expand_arguments(["--json", argument])
+    assert expand_arguments(["--config.features_dir=", "--text=a="]) == [
+        "--config.features_dir=",
+        "--text=a=",
+    ]
+
+
 def test_a_home_that_is_not_there_is_one_line(home, monkeypatch, capsys):
     with pytest.raises(
         ValueError, match=r"~nobody_at_all/x: there is no home folder ~nobody_at_all; write \./~nobody"

@@ -20,7 +20,7 @@ from data_pipelines.simulator import (
     video_seed,
 )
 from data_pipelines.simulator.config import HALF_SIZE
-from data_pipelines.simulator.videos import stored_collisions, visible_collisions
+from data_pipelines.simulator.videos import stored_collisions, stored_frames, visible_collisions
 
 
 def test_clevrer_scenes():
@@ -87,6 +87,7 @@ def test_stored_frames_are_every_stride_th_source_frame():
     assert (dense.video[::4] == sparse.video).all()
     assert (dense.segmentation[::4] == sparse.segmentation).all()
     assert np.allclose(4 * dense.image_velocity[::4], sparse.image_velocity)
+    assert stored_frames(128, 10**30, None).tolist() == [0]  # as any stride beyond the scene
 
 
 def test_collisions_count_stored_frames():

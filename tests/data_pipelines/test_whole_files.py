@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from data_pipelines import whole_files
-from data_pipelines.whole_files import whole_file
+from data_pipelines.whole_files import check_output, whole_file
 
 
 def names(folder):
@@ -24,6 +24,49 @@ def test_two_that_write_the_same_file_do_not_meet(tmp_path):
             assert not path.exists()
         assert path.read_text() == "second, longer" and first.read_text() == "first"
     assert path.read_text() == "first" and names(path.parent) == [path.name]
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path):
+    for name in ("there", "to come"):
+        target, link = tmp_path / "disk" / name, tmp_path / name
+        link.symlink_to(target)
+        if name == "there":
+            target.parent.mkdir()
+            target.write_text("before")
+        with whole_file(link) as partial:
+            partial.write_text("after")
+        assert link.is_symlink() and target.read_text() == "after"
+    assert names(tmp_path / "disk") == ["there", "to come"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_or_device_is_written_to_and_stays(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        with whole_file(path) as same:
+            same.write_text("words")
+        assert os.read(reader, 100) == b"words"
+    finally:
+        os.close(reader)
+    assert path.is_fifo() and names(tmp_path) == ["pipe"]
+
+
+def test_an_output_that_cannot_be_is_told_before(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    wrong = {
+        "none/a.json": "there is no folder .*none; make it first",
+        "file/a.json": "there is no folder .*file; make it first",
+        ".": "is a folder, name a file",
+        "x" * 300: "cannot be written: File name too long",
+    }
+    for name, message in wrong.items():
+        with pytest.raises(OSError, match=f"^--output: .*{message}"):
+            check_output(tmp_path / name, "--output")
+    for name in ("file", "new"):
+        check_output(tmp_path / name, "--output")
+    assert names(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "kept"
 
 
 def test_an_error_leaves_what_was_there(tmp_path):

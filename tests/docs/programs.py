@@ -107,7 +107,7 @@ def _parse_experiment(program: str, arguments: list[str]) -> None:
     sys.modules.pop("config_config", None)  # ml_collections would load the next file over the last one
     kind = keywords.pop("kind", TrainConfig)
     config, _ = command_line.parse(argv, second, keywords, kind)
-    if kind is TrainConfig:
+    if isinstance(config, TrainConfig):
         check(config, num_devices=1)
 
 

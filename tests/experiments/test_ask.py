@@ -150,7 +150,7 @@ def test_examples_are_of_the_kinds_that_are_asked(capsys):
         (["How many spheers are moving?"], "unknown word 'spheers': the nearest known ones are spheres"),
         (["How many xqzw?"], "unknown word 'xqzw': no known one is like it"),
         (["?"], "'?' has no words"),
-        ([CAUSE, "--choice="], "'' has no words"),
+        ([CAUSE, "--choice="], "--choice= is empty"),
         (["how " * 21], "has 21 words, at most 20 fit"),
         ([CAUSE], "is answered by choices: give some, as --choice="),
         (

@@ -108,6 +108,40 @@ def test_what_is_written_is_read_again(tmp_path):
         files.read_csv(tmp_path / "old.csv")
 
 
+HEAD = ",".join(files.COLUMNS) + "\n"
+ENTRY = {"metric": "ari", "row": "ODDN", "seed": "all", "ours": "0.5", "standard_error": "0.1", "n": "3"}
+
+
+def entry(**changes) -> str:
+    return ",".join((ENTRY | changes).get(name, "") for name in files.COLUMNS) + "\n"
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("", "has no column 'target'"),
+        (HEAD, "holds no entries"),
+        (HEAD + "table3,tiny\n", "entry 1 is cut off"),
+        (HEAD + entry() + entry().strip() + ",7\n", "entry 2 is cut off, or has too many columns"),
+        (HEAD + entry() + entry()[:-9] + '"cut', "cannot be read"),
+        (HEAD + entry(ours="0\0"), "has the ours|cannot be read"),  # the latter from Python 3.11
+        (HEAD + entry(ours="9" * 200_000), "cannot be read"),
+        (HEAD + entry(ours="half"), "entry 1 has the ours 'half'"),
+        (HEAD + entry(n=""), "entry 1 has the n ''"),
+        (HEAD + entry(seed="first"), "entry 1 has the seed 'first'"),
+        (HEAD + entry(standard_error="all"), "entry 1 has the standard_error 'all'"),
+    ],
+)
+def test_a_damaged_table_is_one_line(tmp_path, content, message):
+    path = tmp_path / "tiny-table3.csv"
+    path.write_text(content)
+    with pytest.raises(
+        ValueError, match=f"tiny-table3.csv:? (.*)?({message}).*make the table again"
+    ) as caught:
+        files.read_csv(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_answers_are_read():
     record = {
         "scores": {

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 
 import jax
@@ -95,6 +96,15 @@ def test_a_model_without_the_mean_training_frame_says_so(workdir, tmp_path, caps
     assert "predicted_mse" in scores and not [name for name in scores if "mean_frame" in name]
 
 
+def test_a_batch_may_be_larger_than_all_clips(workdir, tmp_path, capsys):
+    data = []
+    for size in (8, 10**15):
+        output = tmp_path / f"{size}.json"
+        assert run_evaluate(f"--run={workdir}", f"--batch_size={size}", f"--output={output}") == 0
+        data.append(json.loads(output.read_text())["metrics"])
+    assert data[0] == data[1]
+
+
 def test_shorter_clips_hold_fewer_predicted_frames(workdir, tmp_path, capsys):
     arguments = (
         f"--run={workdir}",
@@ -156,6 +166,8 @@ def test_the_papers_clips_are_taken_where_there_are_some(workdir, data_dir, tmp_
         ),
         (["--num_predicted=0"], "--num_predicted must be at least 1"),
         (["--stride=3"], "no positive multiple of 4"),
+        (["--stride=40"], "clips of 1 frames leave nothing to predict from 2"),
+        (["--output=."], "--output: . is a folder, name a file"),
         (["--batch_size=0"], "--batch_size must be at least 1"),
         (["--num_frames=0"], "--num_frames must be at least 1"),
         (["--output=nowhere/metrics.json"], "no folder nowhere"),
@@ -180,6 +192,33 @@ def test_wrong_use_is_one_line(workdir, tmp_path, capsys, arguments, message):
     out, error = capsys.readouterr()
     assert message in error and error.startswith("evaluate: ") and error.count("\n") == 1
     assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "value", "message"),
+    [
+        ("data", "stride", 0, "config.data.stride is 0: it must be above 0"),
+        ("model", "latent_size", 5, "decoder/.* has shape .*, the model wants"),
+    ],
+)
+def test_a_config_that_is_not_the_run_s_is_one_line(workdir, tmp_path, capsys, part, option, value, message):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    record = json.loads((run / "config.json").read_text())
+    record[part][option] = value
+    (run / "config.json").write_text(json.dumps(record))
+    assert run_evaluate(f"--run={run}") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(f"^evaluate: {run}: config.json is not that of its checkpoints: {message}", error)
+
+
+@pytest.mark.parametrize("content", ["1 / 0", "def (:", "import nowhere_at_all"])
+def test_a_module_that_cannot_be_imported_is_its_author_s_fault(tmp_path, monkeypatch, capsys, content):
+    (tmp_path / "module_of_theirs.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run_evaluate("--import=module_of_theirs") == 2
+    error = capsys.readouterr().err
+    assert "--import: module_of_theirs cannot be imported: " in error and error.count("\n") == 1
 
 
 def test_an_export_that_does_not_know_its_data(tmp_path, capsys):

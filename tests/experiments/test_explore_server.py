@@ -452,3 +452,11 @@ def test_wrong_options_are_one_line(option, told, capsys):
         command_line.run_tool(explore.main, explore.arguments, ["explore.py", option, "--no_browser"])
     assert caught.value.code == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = f"--port={other.getsockname()[1]}"
+        test_wrong_options_are_one_line(port, f"{port}: Address already in use; without it", capsys)

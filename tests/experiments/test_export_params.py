@@ -1,6 +1,7 @@
 """The program that exports a run, as people start it."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -84,6 +85,27 @@ def test_a_run_becomes_files_that_say_where_they_come_from(workdir, params, run_
     expected = model.apply({"params": loaded}, jax.numpy.asarray(latents), num_steps=6, method="rollout")
     np.testing.assert_allclose(rollout["latents"], expected.latents, rtol=1e-4, atol=1e-5)
     assert rollout["decoded"]["reconstruction"].shape == (2, 6, 16, 16, 3)
+
+
+@pytest.mark.parametrize("fate", ["kept", "gone", "emptied", "damaged", "overwritten by the later run"])
+def test_what_has_become_of_an_earlier_run_is_no_obstacle(workdir, tmp_path, fate):
+    """As of a run in `again` that began with that in `run`."""
+    run = shutil.copytree(workdir, tmp_path / "again")
+    record = json.loads((run / "config.json").read_text()) | {"init_from": f"{workdir}/"}
+    (run / "config.json").write_text(json.dumps(record))
+    if fate == "gone":
+        shutil.rmtree(workdir)
+    elif fate == "emptied":
+        shutil.rmtree(workdir / checkpoints.FOLDER)
+    elif fate == "damaged":
+        (workdir / "config.json").write_text("{")
+    elif fate != "kept":
+        shutil.rmtree(workdir)
+        run.rename(workdir)
+        run = workdir
+    stages = trained.open_trained(run=str(run)).provenance["stages"]
+    assert [stage.get("steps") for stage in stages] == [3 if fate == "kept" else None, 3]
+    assert fate == "kept" or stages[0] == {"file": "run"}
 
 
 def test_metrics_of_the_step_go_with_it(workdir, params, run_export, tmp_path):

@@ -18,12 +18,7 @@ TINY = str(ROOT / "tests" / "experiments" / "tiny.py")
 def run_memory(*arguments, config=TINY):
     argv = ["memory", *arguments]
     with pytest.raises(SystemExit) as end:
-        command_line.run(
-            memory.main,
-            config,
-            argv,
-            **memory.FLAGS,
-        )
+        command_line.run(memory.main, config, argv, kind=memory.KINDS, **memory.FLAGS)
     return end.value.code
 
 
@@ -135,6 +130,19 @@ def test_the_largest_batch_is_the_largest_that_fits(batch_size, unit, limit, lar
     assert found == largest and (not found or total(found) <= limit)
 
 
+@pytest.mark.parametrize("bend", [0.01, -4e-5])
+def test_the_largest_batch_is_found_in_a_few_steps_where_needs_are_no_line(bend):
+    tried = []
+
+    def total(clips):
+        tried.append(clips)
+        return 10 + clips + bend * clips**2
+
+    found = largest_batch(total, 4, total(4), 1, 6_000)
+    assert total(found) <= 6_000 and len(tried) < 25
+    assert bend < 0 or total(found + 1) > 6_000
+
+
 def test_cards_are_described_in_xla_s_words():
     text = description(CARDS["rtx3090"])
     assert "cuda_compute_capability { major: 8 minor: 6 }" in text and text.count("{") == text.count("}")
@@ -152,6 +160,24 @@ def test_on_this_machine_the_step_is_run_and_its_peak_told(tmp_path, capsys):
     assert row["fits"] and row["peak"] > row["total"]
     lines = capsys.readouterr().out.splitlines()
     assert "4 clips of 3 frames, 1 x" in lines[0] and lines[2].endswith("peak") and "yes" in lines[3]
+
+
+def test_a_reasoner_s_step_is_run_on_clevrer_s_mix_of_questions(tmp_path, capsys):
+    file = tmp_path / "record.json"
+    few = ("--config.model.num_layers=1", "--config.batch_size=32", "--num_devices=1", f"--output={file}")
+    config = str(ROOT / "experiments" / "configs" / "clevrer_vqa.py:quickstart")
+    assert run_memory("--only=true,float32", *few, config=config) == 0
+    (row,) = json.loads(file.read_text())["ways"]
+    assert row["recompute"] is True and row["fits"] and row["peak"] > row["total"]
+    # Of 32 questions 23 are descriptive, 1 has one choice, 2 have two, 2 three and 5 four; a video is 128 frames of 7
+    # slots of 20 numbers. Beside it question and choice words, targets, weight and id.
+    numbers = {0: 23, 1: 1, 2: 2, 3: 2, 4: 5}
+    words = sum(
+        number * (20 + choices * (12 + 1) + (choices == 0) + 2) for choices, number in numbers.items()
+    )
+    assert row["batch"] == 4 * (sum(numbers.values()) * 128 * 7 * 20 + words)
+    lines = capsys.readouterr().out.splitlines()
+    assert "ALOE, 32 questions, 1 x" in lines[0] and lines[2].split()[:2] == ["recompute", "dtype"]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_model_of_ones_own_is_trained_scored_and_exported(run_program, data_di
 @pytest.mark.parametrize(
     "system, line",
     [
-        ("nowhere.toy:Toy", "'nowhere.toy:Toy' cannot be imported: No module named 'nowhere'"),
+        ("nowhere.toy:Toy", "nowhere.toy cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
         (f"{TOY}:Joy", f"{TOY} has no VideoModel of that name"),
         ("Toy", "model 'Toy' is not one of ODDN, IODINE"),
         ("SRVP", "config.model is a ToyConfig, SRVP wants a SRVPConfig"),

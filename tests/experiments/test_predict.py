@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import pathlib
 import re
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from experiments import command_line, predict
 from experiments.pictures import analysis, forecast
+from experiments.runs import scenes
 from experiments.runs.trained import open_trained
 from oddn_jax import ODDN
 from tests.experiments.untrained import write_run
@@ -132,11 +134,29 @@ def test_one_frame_is_taken_apart_only(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "path, name",
+    [
+        (None, "simulated"),
+        ("a/clip.mp4", "clip"),
+        ("a/b/", "b"),
+        (".", "here"),
+        ("..", "above"),
+        ("a/..", "here"),
+    ],
+)
+def test_the_output_s_name_is_the_input_s(path, name, tmp_path, monkeypatch):
+    (tmp_path / "above" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "above" / "here")
+    assert scenes.name_of(path and pathlib.Path(path)) == name
+
+
+@pytest.mark.parametrize(
     "arguments, message",
     [
         (["--input=nowhere.mp4"], "nowhere.mp4: no such file or folder"),
         (["--model=nowhere"], "nowhere"),
         (["--num_steps=0"], "--num_steps=0 must be at least 1"),
+        (["--num_steps=10001"], "--num_steps=10001 must be at most 10000"),
         (["--start=-1"], "--start=-1 must be at least 0"),
         (["--start=99"], "behind the end of the simulated scene"),
         (["--stride=0"], "--stride=0 must be at least 1"),

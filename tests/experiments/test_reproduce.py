@@ -130,7 +130,8 @@ def test_timed_steps_are_measured():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("table3", "--seeds=0"), "--seeds must be at least 1, not 0"),
+        (("table3", "--seeds=0"), "--seeds must be from 1 to 1000, not 0"),
+        (("table3", "--seeds=4294967296", "--dry_run"), "--seeds must be from 1 to 1000, not 4294967296"),
         (("table3", "--data=clevrer"), "--data 'clevrer' is no NAME/CONFIG of a data set"),
     ],
 )

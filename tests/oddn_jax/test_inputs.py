@@ -180,8 +180,8 @@ def test_rounding_and_other_layouts_and_precisions_are_no_mistakes():
         see(video * np.float32(1.1))
 
 
-@pytest.mark.parametrize("num_steps", [0, -1, 1.5, None])
-def test_frames_to_predict_are_one_or_more(num_steps):
+@pytest.mark.parametrize("num_steps", [0, -1, 1.5, None, 10**8])
+def test_frames_to_predict_are_one_or_more_and_not_too_many(num_steps):
     video = np.zeros((1, 2, 8, 8, 3), np.float32)
     with pytest.raises(ValueError, match="frames cannot be predicted: at least 1"):
         MODELS["own"].predict({}, video, jax.random.key(0), num_steps)
