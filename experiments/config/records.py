@@ -15,7 +15,6 @@ LATER_OPTIONS = {
     "model.background_slot": 0.0,
     "system": "ODDN",
     "optimizer": "adam",
-    "choices_per_question": 0,
     "fresh": (),
     "frozen": (),
     "model.share_noise": False,
@@ -25,7 +24,7 @@ LATER_OPTIONS = {
     "resolutions": ((1.0, 1),),
 }
 # Likewise; but these have always been part of a run's fingerprint, or never.
-OLDEST_RUNS = {"data.valid_split": "validation", "figures_every": 10_000}
+OLDEST_RUNS = {"data.valid_split": "validation", "figures_every": 10_000, "choices_per_question": 0}
 
 FOLDERS = frozenset("workdir init_from data_dir features_of features_dir".split())  # may begin with ~
 

@@ -27,11 +27,11 @@ def check(config: VQAConfig) -> None:
         )
     if config.optimizer not in ("adam", "muon"):
         raise ValueError(f"config.optimizer {config.optimizer!r} is unknown: take one of adam, muon")
-    unknown = set(config.references) - {"blind", "majority", "executor"}
-    if unknown:
-        raise ValueError(
-            f"config.references: {sorted(unknown)[0]!r} is unknown: take some of blind, majority, executor"
-        )
+    for name in config.references:
+        if name not in ("blind", "majority", "executor"):
+            raise ValueError(
+                f"config.references: {name!r} is unknown: take some of blind, majority, executor"
+            )
     positive = "num_frames num_steps batch_size learning_rate keep_checkpoints num_valid_questions"
     for name in (*positive.split(), "log_every", "eval_every", "save_every"):
         if not getattr(config, name) > 0:

@@ -184,6 +184,13 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         manifest = parse_record(path.read_bytes())
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {shorten(manifest['format'])}, this version reads {FORMAT}")
+        for value, kind in (
+            (manifest["extracted_with"], str),
+            (manifest["source_stride"], int),
+            (manifest["identity"]["config"], dict),
+        ):
+            if not isinstance(value, kind):
+                raise ValueError(f"{shorten(value)} is no {kind.__name__}")
         shard_size = manifest["identity"]["shard_size"]
         for size in (shard_size, *manifest["splits"].values()):
             if type(size) is not int or not 1 <= size <= MOST_FILES * shard_size:

@@ -144,6 +144,13 @@ def damage_arrays(folder):
     path.write_bytes(content)
 
 
+def change(folder, **entries):
+    """Changes entries of the manifest; None takes one out."""
+    manifest = json.loads((folder / "features.json").read_text()) | entries
+    kept = {name: value for name, value in manifest.items() if value is not None}
+    (folder / "features.json").write_text(json.dumps(kept))
+
+
 def exchange(folder):
     manifest = json.loads((folder / "features.json").read_text())
     manifest["identity"]["stride"] += 1
@@ -168,6 +175,12 @@ def exchange(folder):
             re.escape(r"format '\n\x00', this version reads"),
         ),
         (lambda folder: (folder / "features.json").unlink(), "holds no features: extract some"),
+        (lambda folder: change(folder, extracted_with=None), "features.json cannot be read"),
+        (lambda folder: change(folder, source_stride="4"), "features.json cannot be read"),
+        (
+            lambda folder: change(folder, identity={"config": [], "shard_size": 1}),
+            "features.json cannot be read",
+        ),
     ],
 )
 def test_damaged_features(folder, tmp_path, harm, message):

@@ -294,6 +294,7 @@ def test_questions_find_their_videos():
     [
         ({"features": "pixels"}, "config.features 'pixels' is unknown: take one of both, latents"),
         ({"optimizer": "sgd"}, "config.optimizer 'sgd' is unknown: take one of adam, muon"),
+        ({"references": (1, "guess")}, "config.references: 1 is unknown"),
         ({"references": ("guess",)}, "config.references: 'guess' is unknown"),
         ({"num_steps": 0}, "config.num_steps is 0: it must be above 0"),
         ({"frame_stride": -1}, "config.frame_stride is -1: it must be at least 0"),

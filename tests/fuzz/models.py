@@ -105,7 +105,8 @@ def _write_features(folder: pathlib.Path) -> list[pathlib.Path]:
     path = folder / "features" / extraction.MANIFEST
     path.parent.mkdir()
     identity = {"model": "ODDN", "config": {}, "shard_size": 2}
-    path.write_text(json.dumps({"format": extraction.FORMAT, "identity": identity, "splits": {"train": 1}}))
+    manifest = {"format": extraction.FORMAT, "identity": identity, "splits": {"train": 1}}
+    path.write_text(json.dumps(manifest | {"extracted_with": "quickstart", "source_stride": 4}))
     arrays = {"latents": np.zeros((1, 2, 3, 4), np.float32), "scene_index": np.zeros(1, np.int32)}
     shard = path.with_name("train-00000-of-00001.safetensors")
     extraction._write_shard(shard, arrays, extraction._digest(identity))
