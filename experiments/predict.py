@@ -58,9 +58,9 @@ def main(options: argparse.Namespace) -> None:
     trained = open_named(options.model)
     footage = show(trained, options.input, options.start, options.stride, options.num_frames)
     output = options.output or pathlib.Path("runs", "predict", name_of(options.input))
-    output.mkdir(parents=True, exist_ok=True)  # before the work, which would be lost where that fails
     say("looking (the model is compiled first)")
     seen = understand(trained.model, trained.params, footage.video, options.num_steps)
+    output.mkdir(parents=True, exist_ok=True)
     arrays = write_arrays(footage, seen, output / "predictions.npz")
     pictures = draw(footage.video / np.float32(255), seen, output)
     print(f"input: {footage.account}")

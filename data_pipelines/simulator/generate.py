@@ -3,6 +3,7 @@
 import contextlib
 import json
 import multiprocessing.connection
+import os
 import signal
 import sys
 import time
@@ -126,6 +127,7 @@ def _receive(workers: dict) -> Iterator[tuple[int, object]]:
 def _work(writer: Writer, indices: list[int], sender) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    sys.unraisablehook = end_where_exit_is_ignored
     end_with_parent()
     for index in indices:
         try:
@@ -133,6 +135,13 @@ def _work(writer: Writer, indices: list[int], sender) -> None:
         except (ValueError, OSError) as error:
             result = error
         sender.send((index, result))
+
+
+def end_where_exit_is_ignored(unraisable) -> None:
+    """A hook of `sys`: a signal that comes while Numba's compiler calls back must end the process all the same."""
+    if isinstance(unraisable.exc_value, SystemExit):
+        os._exit(unraisable.exc_value.code)
+    sys.__unraisablehook__(unraisable)
 
 
 @contextlib.contextmanager

@@ -85,6 +85,18 @@ def test_a_killed_run_goes_on(six_videos, tmp_path):
     assert {name: there[name] for name in six_videos} == six_videos
 
 
+def test_an_exit_inside_a_callback_of_a_compiler_ends_the_process():
+    """Python goes on after an exception that C called it for; it would only print a traceback."""
+    program = (
+        "import ctypes, sys; from data_pipelines.simulator import generate\n"
+        "sys.unraisablehook = generate.end_where_exit_is_ignored\n"
+        "ctypes.CFUNCTYPE(None)(lambda: sys.exit(143))()\n"
+        "print('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_stop_at_once(six_videos, tmp_path, number):
     process = started(tmp_path)
