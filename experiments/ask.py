@@ -54,7 +54,8 @@ def main(options: argparse.Namespace) -> None:
     taken = reasoner.open_reasoner(options.reasoner)
     found = open_named(options.model or taken.reads.model)
     reasoner.check_model(taken, found)
-    footage = show(found, options.input, options.start, options.stride, taken.reads.num_frames)
+    reads = taken.reads
+    footage = show(found, options.input, options.start, options.stride, reads.num_frames, reads.source_stride)
     say(f"looking at {footage.account} (the model is compiled first)")
     watched = asking.watch(taken, found, footage.video)
     replies = [asking.reply(taken, watched, question) for question in questions]
@@ -65,7 +66,7 @@ def main(options: argparse.Namespace) -> None:
         print(json.dumps(asking.record(taken, replies), indent=2))
         return
     for reply in replies:
-        print("\n".join(asking.describe(taken, reply)))
+        print("\n".join(asking.describe(reply)))
     print(f"{asking.account(taken)}\nwritten: {picture}")
 
 

@@ -24,24 +24,27 @@ def name_of(path: Path | None) -> str:
     return Path(os.path.abspath(path)).stem if path else "simulated"
 
 
-def show(found: Trained, path: Path | None, start: int, stride: int | None, limit: int) -> Footage:
+def show(
+    found: Trained, path: Path | None, start: int, stride: int | None, limit: int, usual: int | None = None
+) -> Footage:
     """Frames start, start + stride, ..., at most `limit` of them, at the model's size; of a fresh scene without a path.
 
     Args:
-        stride: None takes that of training for videos, and every image of a folder or an animation.
+        stride: None takes the usual one for videos, and every image of a folder or an animation.
+        usual: None: that of the model's training.
 
     Raises:
         FileNotFoundError, ValueError: as `read_footage`.
     """
     height, width = found.model.config.image_height, found.model.config.image_width
-    trained_stride = found.data.stride if found.data else DEFAULT_STRIDE
+    usual = usual or (found.data.stride if found.data else DEFAULT_STRIDE)
     if path:
-        stride = stride or (trained_stride if is_video_file(path) else 1)
+        stride = stride or (usual if is_video_file(path) else 1)
         footage = read_footage(path, height, width, start=start, stride=stride, limit=limit)
         return footage._replace(account=f"{path}, {footage.account}")
     from data_pipelines.simulator import simulate_video, video_seed
 
-    stride = stride or trained_stride
+    stride = stride or usual
     seed = video_seed(0, SIMULATED_INDEX)
     scenes = familiar_scenes(found.data)
     video = simulate_video(scenes, seed, height=height, width=width, stride=stride).video[start:][:limit]

@@ -111,10 +111,7 @@ def watch(reasoner: Reasoner, found: Trained, video: np.ndarray) -> Watched:
     numbers = np.concatenate([seen[name] for name in names], -1)
     numbers = Standardization(np.array(reads.mean, np.float32), np.array(reads.scale, np.float32))(numbers)
     places = jnp.arange(len(video), dtype=jnp.float32)[:, None, None]  # chosen as slots are
-    if reads.frame_stride:
-        places = slots.evaluation_frames(places, config.num_frames, reads.frame_stride)
-    else:
-        places = slots.spread_frames(places, config.num_frames)
+    places = slots.evaluation_frames(places, config.num_frames, reads.frame_stride)
     frames = np.asarray(places[:, 0, 0]).astype(int)
     order = np.asarray(slots.order_by_content(jnp.asarray(numbers[frames]), config.background_slot))
     return Watched(frames, seen["latents"][frames][:, order], numbers[frames][:, order])
@@ -135,7 +132,7 @@ def reply(reasoner: Reasoner, watched: Watched, question: Question) -> Reply:
     return Reply(question, [(ANSWERS[place], float(shares[place])) for place in ranked], [], attention)
 
 
-def describe(reasoner: Reasoner, reply: Reply) -> list[str]:
+def describe(reply: Reply) -> list[str]:
     """An answer as people read it, with the runner-up where the answer is a word."""
     lines = [reply.question.text]
     if reply.question.choices:

@@ -18,9 +18,9 @@ def draw_attention(
     found: Trained, footage: Footage, watched: Watched, replies: list[Reply], path: pathlib.Path
 ) -> pathlib.Path:
     """A row of the frames that were read, a row of their slots, and one for each answer, in which a pixel is as light
-    as its slot was attended to, beside the most attended slot of all frames.
+    as its slot was attended to, measured by the most attended slot of all frames.
 
-    Source: Ding et al. (2021), Figure 4, show the mean attention of the answer's token on slots.
+    Source: our choice, after Ding et al. (2021), who look at the attention of the answer's token on slots.
     """
     video = footage.video[watched.frames] / np.float32(255)
     decoded = analysis.apply(found.model, found.params, watched.latents, method="decode")

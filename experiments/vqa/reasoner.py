@@ -20,6 +20,13 @@ from oddn_jax.reasoning import ALOE, ALOEConfig
 
 FILE = "reasoner.safetensors"  # in a run folder
 BUNDLED = "quickstart_reasoner"
+FACTS = (
+    "reads",
+    "questions",
+    "simulated",
+    "num_train_videos",
+    "scores",
+)  # of the header, that answers come with
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -92,9 +99,16 @@ def open_reasoner(name: str) -> Reasoner:
     if not isinstance(model, ALOE):
         raise ValueError(f"{name} holds {type(model).__name__}, which answers no questions")
     facts = oddn_jax.read_provenance(path)
-    if "reads" not in facts:
-        raise ValueError(f"{name} does not say what it reads: take one that clevrer_vqa wrote")
-    return Reasoner(model, params, build(Reads, facts["reads"], f"{name}: reads"), facts, name)
+    missing = [fact for fact in FACTS if fact not in facts]
+    if missing:
+        raise ValueError(f"{name} does not tell its {missing[0]}: take a reasoner that clevrer_vqa wrote")
+    reads = build(Reads, facts["reads"], f"{name}: reads")
+    for numbers in (reads.mean, reads.scale):
+        if len(numbers) != model.config.feature_size:
+            raise ValueError(
+                f"{name}: it scales {len(numbers)} numbers and reads {model.config.feature_size}"
+            )
+    return Reasoner(model, params, reads, facts, name)
 
 
 def check_model(reasoner: Reasoner, found: Trained) -> None:

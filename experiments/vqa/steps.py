@@ -114,10 +114,7 @@ def _look(config: VQAConfig, part: Part, key: jax.Array) -> Rows:
 
     def look(video, words, choices, target, weight, id):
         frames_key, order_key, hidden_key, dropout_key = jax.random.split(jax.random.fold_in(key, id), 4)
-        if config.frame_stride:
-            video = slots.training_frames(frames_key, video, model.num_frames, config.frame_stride)
-        else:
-            video = slots.spread_frames(video, model.num_frames)
+        video = slots.training_frames(frames_key, video, model.num_frames, config.frame_stride)
         video = slots.shuffle_slots(order_key, video, model.background_slot)
         hidden = slots.hide_slots(hidden_key, model.num_frames, model.num_slots)
         of_question = (video, hidden, words, jnp.asarray(num_choices > 0), weight)
@@ -263,8 +260,6 @@ def make_answering(config: VQAConfig) -> Callable[[Any, Questions, np.ndarray, n
 
     def frames(videos):
         count, stride = config.model.num_frames, config.frame_stride
-        if not stride:
-            return jax.vmap(lambda video: slots.spread_frames(video, count))(videos)
         return jax.vmap(lambda video: slots.evaluation_frames(video, count, stride))(videos)
 
     @jax.jit

@@ -9,11 +9,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 
 def evaluation_frames(slots: Float[Array, "t k d"], num_frames: int, stride: int) -> Float[Array, "n k d"]:
-    """Every `stride`-th frame from the first on: 0, 5, ..., 120 of CLEVRER's 128.
+    """Every `stride`-th frame from the first on: 0, 5, ..., 120 of CLEVRER's 128; with stride 0 as `spread_frames`.
 
     Raises:
       ValueError: the video is too short.
     """
+    if not stride:
+        return spread_frames(slots, num_frames)
     _check_length(slots.shape[0], num_frames, stride)
     return slots[: (num_frames - 1) * stride + 1 : stride]
 
@@ -35,13 +37,15 @@ def spread_frames(slots: Float[Array, "t k d"], num_frames: int) -> Float[Array,
 def training_frames(
     key: PRNGKeyArray, slots: Float[Array, "t k d"], num_frames: int, stride: int
 ) -> Float[Array, "n k d"]:
-    """Every `stride`-th frame from a random one on, such that all fit.
+    """Every `stride`-th frame from a random one on, such that all fit; with stride 0 as `spread_frames`.
 
     Source: SlotFormer's start in 0..7. ALOE's own sampling is not told; steady gaps keep the dynamics comparable.
 
     Raises:
       ValueError: the video is too short.
     """
+    if not stride:
+        return spread_frames(slots, num_frames)
     last_start = _check_length(slots.shape[0], num_frames, stride)
     start = jax.random.randint(key, (), 0, last_start + 1)
     return slots[start + stride * jnp.arange(num_frames)]

@@ -1,5 +1,6 @@
 """Asking about a video: what is answered, what it is worth, what is drawn, and how wrong use is refused."""
 
+import dataclasses
 import json
 import re
 
@@ -15,6 +16,7 @@ from data_pipelines.simulator.questions.generation import question_scenes
 from data_pipelines.video import read_video
 from experiments import ask, command_line
 from experiments.runs import checkpoints, trained
+from experiments.runs.scenes import show
 from experiments.vqa import asking, extraction, reasoner
 from oddn_jax.reasoning import ALOE, ALOEConfig, vocabulary
 from tests.experiments.untrained import write_run
@@ -178,6 +180,39 @@ def test_wrong_use_is_one_line(made, video, capsys, tmp_path, monkeypatch, argum
     last = [line for line in err.splitlines() if not line.startswith("[")][-1]
     assert message in last and err.count("ask: ") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_frames_are_as_far_from_each_other_as_in_training(made, tmp_path, run_program):
+    """Of a scene; those of the reasoner's videos, not those of its model's."""
+    taken = reasoner.open_reasoner(str(made / "row"))
+    reads = dataclasses.replace(taken.reads, source_stride=2)
+    reasoner.save(tmp_path, taken.model.config, taken.params, reads, taken.trained_on)
+    code, output = run_program(
+        "-m", "experiments.ask", COUNT, f"--reasoner={tmp_path}", f"--output={tmp_path}", "--json"
+    )
+    assert code == 0, output
+    assert "a simulated scene, 10 frames of 16x16" in output  # of 19; every fourth would be 10 as well
+    found = trained.open_trained(run=str(made / "model"))
+    frames = show(found, None, 0, None, reads.num_frames, reads.source_stride).source_frame
+    np.testing.assert_array_equal(frames, 2 * np.arange(10))
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"scores": None}, "does not tell its scores: take a reasoner that clevrer_vqa wrote"),
+        ({"mean": (1.0,)}, "it scales 1 numbers and reads 8"),
+    ],
+)
+def test_reasoners_that_do_not_say_enough(made, tmp_path, facts, message):
+    taken = reasoner.open_reasoner(str(made / "row"))
+    reads = dataclasses.replace(taken.reads, **{k: v for k, v in facts.items() if k == "mean"})
+    record = {name: fact for name, fact in taken.trained_on.items() if name not in ("reads", *facts)}
+    record |= {"reads": dataclasses.asdict(reads)}
+    path = tmp_path / "a.safetensors"
+    oddn_jax.save(path, taken.model.config, taken.params, model=ALOE, provenance=record)
+    with pytest.raises(ValueError, match=message):
+        reasoner.open_reasoner(str(path))
 
 
 def test_a_reasoner_is_no_model_of_videos(made):
