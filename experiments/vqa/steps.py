@@ -254,8 +254,13 @@ class Logits(NamedTuple):
     choice: np.ndarray  # f32[q 4]
 
 
-def make_answering(config: VQAConfig) -> Callable[[Any, Questions, np.ndarray, np.ndarray], Logits]:
-    """Returns `(params, questions, videos, rows) -> Logits`, with the fixed frames and order of evaluation."""
+def make_readings(config: VQAConfig) -> tuple[Callable, Callable]:
+    """The model as it is evaluated, `(params, videos, words, choices) -> logits` of rows, with fixed frames and order.
+
+    Returns:
+        answer: f32[r 22], for descriptive questions, whatever the choices.
+        judge: f32[r], of one choice a row.
+    """
     model = ALOE(config.model)
 
     def frames(videos):
@@ -269,6 +274,13 @@ def make_answering(config: VQAConfig) -> Callable[[Any, Questions, np.ndarray, n
     @jax.jit
     def judge(params, videos, words, choices):
         return model.apply({"params": params}, frames(videos), words, choices[:, None], method="judge")[:, 0]
+
+    return answer, judge
+
+
+def make_answering(config: VQAConfig) -> Callable[[Any, Questions, np.ndarray, np.ndarray], Logits]:
+    """Returns `(params, questions, videos, rows) -> Logits`, with the fixed frames and order of evaluation."""
+    answer, judge = make_readings(config)
 
     def run(params, questions, videos, rows):
         number = len(questions.type)

@@ -22,6 +22,7 @@ from experiments.measuring.cost import count_flops
 from experiments.measuring.kernels import kernels
 from experiments.measuring.memory import needs
 from experiments.training import steps
+from experiments.vqa import steps as vqa_steps
 from experiments.vqa.needs import QUESTIONS
 from oddn_jax.compilation import compiling_for
 from oddn_jax.reasoning import ALOEConfig
@@ -134,17 +135,32 @@ def test_with_bfloat16_convolutions_are_in_bfloat16(system):
     assert flops["bf16"] > 0 and flops["f32"] < 0.01 * flops["bf16"]
 
 
+REASONER = VQAConfig(
+    model=ALOEConfig(feature_size=4, num_slots=2, num_frames=3, num_layers=2, num_heads=2, head_size=8),
+    frame_stride=2,
+    batch_size=32,
+)
+
+
 @pytest.mark.parametrize("num_devices", [1, 8])
-def test_the_reasoner_compiles(num_devices):
-    config = VQAConfig(
-        model=ALOEConfig(feature_size=4, num_slots=2, num_frames=3, num_layers=2, num_heads=2, head_size=8),
-        frame_stride=2,
-        batch_size=32,
-    )
+def test_the_reasoner_s_training_compiles(num_devices):
     on = mesh(num_devices)
-    text = compile_for(lambda: QUESTIONS.make_step(config, on), QUESTIONS.inputs(config, on), on).as_text()
-    check_program(text)
-    assert count_all_reduces(text) >= (num_devices > 1)
+    step = compile_for(lambda: QUESTIONS.make_step(REASONER, on), QUESTIONS.inputs(REASONER, on), on)
+    check_program(step.as_text())
+    assert count_all_reduces(step.as_text()) >= (num_devices > 1)
+
+
+@pytest.mark.parametrize("kind", ["answer", "judge"])
+def test_the_reasoner_s_evaluation_compiles(kind):
+    """One device reads them, however many there are."""
+    state, batch = QUESTIONS.inputs(REASONER, mesh(1))
+    part = next(part for part in batch if bool(part.choice_words.shape[1]) == (kind == "judge"))
+    choices = jax.ShapeDtypeStruct(
+        (part.choice_words.shape[0], part.choice_words.shape[2]), jnp.int32, sharding=part.words.sharding
+    )
+    inputs = (state.params, part.videos, part.words, choices)
+    read = dict(zip(("answer", "judge"), vqa_steps.make_readings(REASONER)))[kind]
+    check_program(compile_for(lambda: read, inputs, mesh(1)).as_text())
 
 
 def test_serialised_functions_run_on_cards_too(as_installed):
