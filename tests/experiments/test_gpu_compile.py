@@ -137,6 +137,7 @@ def test_with_bfloat16_convolutions_are_in_bfloat16(system):
 
 REASONER = VQAConfig(
     model=ALOEConfig(feature_size=4, num_slots=2, num_frames=3, num_layers=2, num_heads=2, head_size=8),
+    num_frames=3,
     frame_stride=2,
     batch_size=32,
 )
