@@ -261,7 +261,9 @@ def test_a_loop_is_given_no_whole_feature_maps(tiny, tiny_config, video):
     maps = video[..., 0].size * config.num_slots * config.convolution_channels
     for equation in (forward, backward):
         inside = equation.params["jaxpr"].in_avals
-        sizes = [x.aval.size for x, y in zip(equation.invars, inside) if x.aval.shape == y.shape]  # not scanned
+        sizes = [
+            x.aval.size for x, y in zip(equation.invars, inside) if x.aval.shape == y.shape
+        ]  # not scanned
         assert sizes and max(sizes) < maps
 
 
