@@ -58,16 +58,16 @@ BUDGETS = {
         ),
         dict(num_steps=100, log_every=10, eval_every=100, save_every=20),
     ),
-    # The quickstart's training, then clips that grow, so that ODDN-l is not ODDN: 70,400 pictures a run, where the
-    # quickstart has 30,000 (docs/tables_again.md).
+    # The quickstart's training, then clips that grow, so that ODDN-l is not ODDN: 44,000 pictures a run, where the
+    # quickstart has 18,000 (docs/tables_again.md).
     "small": Budget(
         3,
         True,
         dict(
-            num_steps=8000,
+            num_steps=5000,
             curriculum=((0.6, 3), (0.8, 5), (1.0, 8)),
-            log_every=200,
-            eval_every=2000,
+            log_every=100,
+            eval_every=1000,
             save_every=500,
         ),
         scenes="quickstart_long",
