@@ -37,6 +37,9 @@ class VQAConfig:
     # Frames of the features from one to the next, from a random start in training; 0: always the same frames, spread
     # from the first to the last.
     frame_stride: int = 5
+    # So many frames after the last one, as the model rolls them out, are among those that predictive questions see,
+    # spread from the first to the last; 32 are SlotFormer's. 0: they see what all others see.
+    rollout_frames: int = 0
 
     num_steps: int = 240_000
     batch_size: int = 256  # questions a step, of both kinds in the proportion of the data

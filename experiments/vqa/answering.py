@@ -1,20 +1,32 @@
 """One row of a table of scores: prepares its data, trains its reasoner, and scores it beside the references."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines import build
+from data_pipelines import build, clips
 from data_pipelines.whole_files import whole_file
 from experiments.config import DataConfig, VQAConfig
-from experiments.runs import run_folder, trained
+from experiments.runs import checkpoints, run_folder, trained
 from experiments.runs.logs import say
 from experiments.runs.trained import Trained
-from experiments.vqa import extraction, features, questions, reasoner, references, scores, steps, training
+from experiments.vqa import (
+    extraction,
+    features,
+    questions,
+    reasoner,
+    references,
+    rollouts,
+    scores,
+    steps,
+    training,
+)
 from experiments.vqa.config import check
 from experiments.vqa.features import VideoFeatures
 from experiments.vqa.training import Data
@@ -56,7 +68,9 @@ def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[s
             "references": reference_scores(config, workdir, sources, train, valid),
         }
         run_folder.write_json(workdir / "metrics.json", record)
-        if sources.features:
+        if config.rollout_frames:
+            say(f"no {reasoner.FILE} is written: `ask` reads observed frames alone")
+        elif sources.features:
             reads = reasoner.what_it_reads(config, sources.features, valid.videos.shape[1], standardization)
             reasoner.save(workdir, config.model, params, reads, record)
     return record
@@ -138,27 +152,44 @@ def load(
     if config.features == "truth":
         seen = [features.truth(sources.videos, split) for split in splits]
     else:
-        seen = [features.extracted(sources.features, split, config.features) for split in splits]
-    standardize = features.Standardization.of(seen[0])
+        extend = make_rollout(config, sources.features) if config.rollout_frames else None
+        seen = [features.extracted(sources.features, split, config.features, extend) for split in splits]
+    observed = min(of_split.slots.shape[1] for of_split in seen) - config.rollout_frames
+    standardize = features.Standardization.of(seen[0]._replace(slots=seen[0].slots[:, :observed]))
     seen = [of_split._replace(slots=standardize(of_split.slots)) for of_split in seen]
     num_slots = max(of_split.slots.shape[2] for of_split in seen)
     seen = [features.pad_slots(of_split, num_slots) for of_split in seen]
-    available = min(of_split.slots.shape[1] for of_split in seen)
-    fitting = (available - 1) // config.frame_stride + 1 if config.frame_stride else available
+    fitting = (observed - 1) // config.frame_stride + 1 if config.frame_stride else observed
     num_frames = min(config.num_frames, fitting)
     if num_frames < config.num_frames:
-        say(f"{num_frames} frames a video, {config.num_frames} were asked for: the videos have {available}")
+        say(f"{num_frames} frames a video, {config.num_frames} were asked for: the videos have {observed}")
     data = [join(of_split, of_videos, split) for of_split, of_videos, split in zip(asked, seen, splits)]
     background = config.features != "truth" and extraction.has_background(sources.features)
     fitted = fit_model(config, data[0].videos.shape[-1], num_slots, num_frames, background)
     return fitted, dict(zip(splits, data)), standardize
 
 
+def make_rollout(config: VQAConfig, folder: pathlib.Path) -> Callable[[extraction.Arrays], extraction.Arrays]:
+    """What appends `config.rollout_frames` to extracted slots, by the model that saw them.
+
+    Raises:
+        FileNotFoundError, ValueError: `config.features_of` is not that model, or rolls out no slots.
+    """
+    found, manifest = open_model(config.features_of), extraction.read_manifest(folder)
+    if checkpoints.digest(found.params) != manifest["identity"]["params_sha256"]:
+        raise ValueError(
+            f"{folder} holds what {manifest['extracted_with']} saw, and config.features_of={config.features_of} has "
+            "other parameters: name the model that is to roll these slots out"
+        )
+    gap = clips.stored_gap(manifest["identity"]["stride"], manifest["source_stride"])
+    return functools.partial(rollouts.append, found, gap=gap, num_frames=config.rollout_frames)
+
+
 def make_blind(config: VQAConfig, *asked: questions.Questions) -> tuple[VQAConfig, *tuple[Data, ...]]:
     """The same questions about one frame with one slot of zeros: they have to be answered by their text alone."""
     nothing = np.zeros((1, 1, 1, config.model.feature_size), np.float32)
     data = (Data(of_split, nothing, np.zeros(len(of_split.type), int)) for of_split in asked)
-    blind = dataclasses.replace(config, features="blind")
+    blind = dataclasses.replace(config, features="blind", rollout_frames=0)
     return fit_model(blind, config.model.feature_size, 1, 1), *data
 
 
@@ -229,6 +260,7 @@ def describe(
         "extracted": {name: manifest.get(name) for name in ("identity", "provenance")},
         "form": config.model.form,
         "num_layers": config.model.num_layers,
+        "rollout_frames": config.rollout_frames,
         "num_steps": config.num_steps,
         "batch_size": config.batch_size,
         "seed": config.seed,

@@ -36,8 +36,14 @@ def check(config: VQAConfig) -> None:
     for name in (*positive.split(), "log_every", "eval_every", "save_every"):
         if not getattr(config, name) > 0:
             raise ValueError(f"config.{name} is {getattr(config, name)}: it must be above 0")
-    if config.frame_stride < 0:
-        raise ValueError(f"config.frame_stride is {config.frame_stride}: it must be at least 0")
+    for name in ("frame_stride", "rollout_frames"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"config.{name} is {getattr(config, name)}: it must be at least 0")
+    if config.rollout_frames and config.features not in ("both", "latents", "dynamics"):
+        raise ValueError(
+            f"config.rollout_frames is {config.rollout_frames}: config.features {config.features!r} are no slots "
+            "that a model rolls out"
+        )
     if not 0 <= config.warmup_share <= 1:
         raise ValueError(f"config.warmup_share {config.warmup_share} must lie in 0 to 1")
     for name in ("videos", "questions"):

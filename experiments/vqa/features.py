@@ -1,6 +1,7 @@
 """What a reasoner sees of each video: slots that a model extracted, the true objects, or nothing."""
 
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from data_pipelines.annotations import COLORS, MATERIALS, SHAPES
 from data_pipelines.datasets import open_split
 from experiments.vqa import extraction
+from experiments.vqa.extraction import Arrays
 
 SMALLEST_DEVIATION = 1e-6  # what hardly varies is left as it is
 
@@ -19,14 +21,21 @@ class VideoFeatures(NamedTuple):
     scene_index: np.ndarray  # i32[v]
 
 
-def extracted(folder: pathlib.Path, split: str, which: str) -> VideoFeatures:
+def extracted(
+    folder: pathlib.Path, split: str, which: str, extend: Callable[[Arrays], Arrays] | None = None
+) -> VideoFeatures:
     """Reads "latents", "dynamics" or "both" (one after the other) of a split, as `extraction` wrote them.
+
+    Args:
+        extend: appends frames to the arrays, such as `rollouts.append`.
 
     Raises:
         FileNotFoundError: there are none, or not all of them yet; says which command makes them.
         ValueError: they are damaged, of different models, or the model has no such features.
     """
     arrays = extraction.read_split(folder, split)
+    if extend is not None:
+        arrays = extend(arrays)
     names = ("latents", "dynamics") if which == "both" else (which,)
     missing = [name for name in names if name not in arrays]
     if missing:

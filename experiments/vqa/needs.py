@@ -49,12 +49,15 @@ def _part(config: VQAConfig, size: int, num_choices: int) -> steps.Part:
         return jax.ShapeDtypeStruct((size, *shape), dtype)
 
     return steps.Part(
-        videos=array(jnp.float32, NUM_FRAMES, config.model.num_slots, config.model.feature_size),
+        videos=array(
+            jnp.float32, NUM_FRAMES + config.rollout_frames, config.model.num_slots, config.model.feature_size
+        ),
         words=array(jnp.int32, QUESTION_LENGTH),
         choice_words=array(jnp.int32, num_choices, CHOICE_LENGTH if num_choices else 0),
         target=array(jnp.int32, max(num_choices, 1)),
         weight=array(jnp.float32),
         id=array(jnp.uint32),
+        is_predictive=array(bool),
     )
 
 

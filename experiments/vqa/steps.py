@@ -1,5 +1,6 @@
 """What one step of training a question answering model computes, and its answers."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,11 +14,12 @@ from jax.sharding import Mesh, NamedSharding
 
 from experiments.config import VQAConfig
 from experiments.training.steps import SHARDED, TrainState
-from experiments.vqa.questions import MAX_CHOICES, Bucket, Questions, buckets, epochs
+from experiments.vqa.questions import MAX_CHOICES, QUESTION_TYPES, Bucket, Questions, buckets, epochs
 from experiments.vqa.scores import Predictions
 from oddn_jax.reasoning import ALOE, slots
 from oddn_jax.reasoning.vocabulary import CHOICE_LENGTH, NUM_ANSWERS, QUESTION_LENGTH
 
+PREDICTIVE = QUESTION_TYPES.index("predictive")
 EVALUATION_BATCH = 64  # rows: descriptive questions, or choices
 
 
@@ -30,6 +32,7 @@ class Part(NamedTuple):
     target: Any  # i32[b 1] the answer, or i32[b c] 1 and 0 for a correct and a wrong choice
     weight: Any  # f32[b], of each answer or choice in the mean over those of its kind
     id: Any  # u32[b], the question's place in its split, on which its noise hangs
+    is_predictive: Any  # bool[b], such a question sees rollouts, if there are any
 
 
 Batch = tuple[Part, ...]  # of all buckets
@@ -112,9 +115,10 @@ def _look(config: VQAConfig, part: Part, key: jax.Array) -> Rows:
     model, (number, num_choices, length) = config.model, part.choice_words.shape
     num_rows = max(num_choices, 1)
 
-    def look(video, words, choices, target, weight, id):
+    def look(video, words, choices, target, weight, id, is_predictive):
         frames_key, order_key, hidden_key, dropout_key = jax.random.split(jax.random.fold_in(key, id), 4)
-        video = slots.training_frames(frames_key, video, model.num_frames, config.frame_stride)
+        take = functools.partial(slots.training_frames, frames_key)
+        video = _frames(config, take, video, is_predictive)
         video = slots.shuffle_slots(order_key, video, model.background_slot)
         hidden = slots.hide_slots(hidden_key, model.num_frames, model.num_slots)
         of_question = (video, hidden, words, jnp.asarray(num_choices > 0), weight)
@@ -125,8 +129,19 @@ def _look(config: VQAConfig, part: Part, key: jax.Array) -> Rows:
         return Rows(video, hidden, words, choices, is_choice, target, weight, keys)
 
     choices = part.choice_words if num_choices else jnp.zeros((number, 1, length), jnp.int32)
-    rows = jax.vmap(look)(part.videos, part.words, choices, part.target, part.weight, part.id)
+    rows = jax.vmap(look)(
+        part.videos, part.words, choices, part.target, part.weight, part.id, part.is_predictive
+    )
     return jax.tree.map(lambda leaf: leaf.reshape(number * num_rows, *leaf.shape[2:]), rows)
+
+
+def _frames(config: VQAConfig, take: Callable, video: jax.Array, is_predictive: jax.Array) -> jax.Array:
+    """The frames [n k d] of a video [t k d] that a question sees: taken from what was observed, or spread over all."""
+    observed = video[: len(video) - config.rollout_frames]
+    seen = take(observed, config.model.num_frames, config.frame_stride)
+    if not config.rollout_frames:
+        return seen
+    return jnp.where(is_predictive, slots.spread_frames(video, config.model.num_frames), seen)
 
 
 def _by_length(parts: list[Rows]) -> list[Rows]:
@@ -217,7 +232,9 @@ def training_batches(
             target = questions.is_correct[places[:, None], chosen]
             target = target if group.num_choices else questions.answer[places, None]
             weight *= group.num_choices / max(chosen.shape[1], 1) if group.num_choices else 1
-            parts.append(Part(videos[rows[places]], words, choices, target, weight, places.astype(np.uint32)))
+            is_predictive = questions.type[places] == PREDICTIVE
+            of_video, ids = videos[rows[places]], places.astype(np.uint32)
+            parts.append(Part(of_video, words, choices, target, weight, ids, is_predictive))
         yield jax.device_put(tuple(parts), sharding)
 
 
@@ -255,25 +272,26 @@ class Logits(NamedTuple):
 
 
 def make_readings(config: VQAConfig) -> tuple[Callable, Callable]:
-    """The model as it is evaluated, `(params, videos, words, choices) -> logits` of rows, with fixed frames and order.
+    """The model as it is evaluated, of rows, with fixed frames and order.
 
     Returns:
-        answer: f32[r 22], for descriptive questions, whatever the choices.
-        judge: f32[r], of one choice a row.
+        answer: `(params, videos, words) -> f32[r 22]`, for descriptive questions.
+        judge: `(params, videos, is_predictive, words, choices) -> f32[r]`, of one choice a row.
     """
     model = ALOE(config.model)
 
-    def frames(videos):
-        count, stride = config.model.num_frames, config.frame_stride
-        return jax.vmap(lambda video: slots.evaluation_frames(video, count, stride))(videos)
+    def frames(videos, is_predictive):
+        return jax.vmap(functools.partial(_frames, config, slots.evaluation_frames))(videos, is_predictive)
 
     @jax.jit
-    def answer(params, videos, words, choices):
-        return model.apply({"params": params}, frames(videos), words, method="answer")
+    def answer(params, videos, words):
+        seen = frames(videos, jnp.zeros(len(videos), bool))
+        return model.apply({"params": params}, seen, words, method="answer")
 
     @jax.jit
-    def judge(params, videos, words, choices):
-        return model.apply({"params": params}, frames(videos), words, choices[:, None], method="judge")[:, 0]
+    def judge(params, videos, is_predictive, words, choices):
+        seen = frames(videos, is_predictive)
+        return model.apply({"params": params}, seen, words, choices[:, None], method="judge")[:, 0]
 
     return answer, judge
 
@@ -296,15 +314,13 @@ def make_answering(config: VQAConfig) -> Callable[[Any, Questions, np.ndarray, n
                 taken = np.arange(start, min(start + EVALUATION_BATCH, len(places)))
                 padded = np.resize(taken, EVALUATION_BATCH)  # one shape, one compilation
                 place, choice = places[padded], choices[padded]
-                words = (
-                    questions.words[place, :in_question],
-                    questions.choice_words[place, choice, :in_choice],
-                )
-                said = np.asarray((judge if is_choice else answer)(params, videos[rows[place]], *words))
+                seen, words = videos[rows[place]], questions.words[place, :in_question]
                 if is_choice:
-                    logits.choice[places[taken], choices[taken]] = said[: len(taken)]
+                    of_choice = questions.choice_words[place, choice, :in_choice]
+                    said = judge(params, seen, questions.type[place] == PREDICTIVE, words, of_choice)
+                    logits.choice[places[taken], choices[taken]] = np.asarray(said)[: len(taken)]
                 else:
-                    logits.answer[places[taken]] = said[: len(taken)]
+                    logits.answer[places[taken]] = np.asarray(answer(params, seen, words))[: len(taken)]
         return logits
 
     return run

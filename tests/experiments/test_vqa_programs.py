@@ -99,6 +99,25 @@ def test_from_python_with_true_features(data, tmp_path):
     assert [entry["scene_index"] for entry in entries] == list(range(5))
 
 
+def test_with_rollouts(data, tmp_path):
+    run, row = tmp_path / "run", tmp_path / "row"
+    write_run(run, data)
+    config = clevrer_vqa.get_config("quickstart")
+    config.data_dir, config.videos = str(data), f"simulated_clevrer/{DATA_NAME}"
+    config.questions, config.references = f"simulated_clevrer_qa/{QUESTIONS}", ()
+    config.features_of, config.rollout_frames = str(run), 3
+    config.model.num_layers, config.num_steps, config.batch_size = 1, 1, 8
+    record = answering.train_and_evaluate(config, row)
+    assert record["rollout_frames"] == 3 and record["scores"]["descriptive"]["n"] > 20
+    assert not (row / "reasoner.safetensors").exists()  # `ask` reads observed frames alone
+    config.features_dir = str(extraction.default_folder(str(data), str(run), config.videos))
+    config.features_of = "quickstart"
+    with pytest.raises(
+        ValueError, match=r"config.features_of=quickstart has other parameters: name the model"
+    ):
+        answering.train_and_evaluate(config, tmp_path / "other")
+
+
 def test_a_model_that_is_not_there(run_program, data, tmp_path):
     code, output = run_program(
         "-m",
