@@ -78,7 +78,7 @@ SMALL = {
     "MONet": dict(
         image_height=32,
         image_width=32,
-        num_slots=5,
+        num_slots=4,
         latent_size=8,
         attention_channels=16,
         num_attention_blocks=4,
