@@ -129,7 +129,9 @@ def quickstart(system: System) -> TrainConfig:
         changes = own_defaults(system.model) | system.options
         if system.name == "PROVIDE":
             changes["share_noise"] = False  # has no meaning there: slots are carried from frame to frame
-            changes["num_refinement_steps"] = 5  # its own; ten, one after the other, take XLA minutes to compile
+            changes["num_refinement_steps"] = (
+                5  # its own; ten, one after the other, take XLA minutes to compile
+            )
         config.model = system.model(**vars(config.model) | changes)
     else:
         config.model = system.model(**SMALL[system.name], **system.options)

@@ -93,6 +93,8 @@ def prepare(config: VQAConfig) -> Sources:
         model = extraction.read_manifest(folder)["extracted_with"]
         return Sources(find_or_build(config.questions, config), None, folder, model)
     found = open_model(config.features_of)  # before anything that takes minutes
+    if config.rollout_frames:
+        rollouts.check_model(found)
     asked = find_or_build(config.questions, config)
     folder = extraction.default_folder(config.data_dir, found.name, config.videos)
     name, _, base = config.videos.partition("/")

@@ -17,6 +17,14 @@ from oddn_jax.models import model_name
 BATCH = 64  # videos
 
 
+def check_model(found: Trained) -> None:
+    """Raises ValueError unless the model rolls out slots with their dynamics."""
+    if not isinstance(found.model, ODDN):
+        raise ValueError(
+            f"{found.name}: {model_name(type(found.model))} rolls out no dynamics: config.rollout_frames must be 0"
+        )
+
+
 def append(found: Trained, arrays: Arrays, gap: int, num_frames: int) -> Arrays:
     """Latents f32[v t k l] and dynamics f32[v t k d] of a split, and of `num_frames` frames more.
 
@@ -26,10 +34,7 @@ def append(found: Trained, arrays: Arrays, gap: int, num_frames: int) -> Arrays:
     Raises:
         ValueError: the model rolls out no slots, or the videos are too short.
     """
-    if not isinstance(found.model, ODDN):
-        raise ValueError(
-            f"{found.name}: {model_name(type(found.model))} rolls out no dynamics: config.rollout_frames must be 0"
-        )
+    check_model(found)
     latents = arrays["latents"]
     if latents.shape[1] < 2 * gap:
         raise ValueError(
