@@ -110,7 +110,7 @@ def test_help_lists_every_option(capsys):
         command_line.run(parse, QUICKSTART, ["program", "--help"])
     text = capsys.readouterr().out
     assert caught.value.code == 0
-    assert "--config.model.num_slots=5" in text and "--config.data.stride=4" in text and "--workdir" in text
+    assert "--config.model.num_slots=4" in text and "--config.data.stride=4" in text and "--workdir" in text
 
 
 def test_mistyped_flag_as_a_program(run_program):

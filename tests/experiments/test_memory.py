@@ -170,12 +170,12 @@ def test_a_reasoner_s_step_is_run_on_clevrer_s_mix_of_questions(tmp_path, capsys
     (row,) = json.loads(file.read_text())["ways"]
     assert row["recompute"] is True and row["fits"] and row["peak"] > row["total"]
     # Of 32 questions 23 are descriptive, 1 has one choice, 2 have two, 2 three and 5 four; a video is 128 frames of 7
-    # slots of 20 numbers. Beside it question and choice words, targets, weight and id.
+    # slots of 20 numbers. Beside it question and choice words, targets, weight and id, and a byte: is it predictive?
     numbers = {0: 23, 1: 1, 2: 2, 3: 2, 4: 5}
     words = sum(
         number * (20 + choices * (12 + 1) + (choices == 0) + 2) for choices, number in numbers.items()
     )
-    assert row["batch"] == 4 * (sum(numbers.values()) * 128 * 7 * 20 + words)
+    assert row["batch"] == 4 * (sum(numbers.values()) * 128 * 7 * 20 + words) + sum(numbers.values())
     lines = capsys.readouterr().out.splitlines()
     assert "ALOE, 32 questions, 1 x" in lines[0] and lines[2].split()[:2] == ["recompute", "dtype"]
 

@@ -110,7 +110,10 @@ def test_a_model_that_load_does_not_know_is_not_saved(tiny, tmp_path):
 
 @pytest.mark.parametrize("preset", ["prediction", "reasoning", "quickstart", "cheap"])
 def test_names_and_shapes_are_frozen(preset):
-    config, frozen = oddn_jax.ODDNConfig.preset("quickstart"), FROZEN[preset]  # in the cheap form
+    config, frozen = (
+        oddn_jax.ODDNConfig.preset("quickstart", num_slots=5),
+        FROZEN[preset],
+    )  # in the cheap form
     if preset != "cheap":
         config = oddn_jax.ODDNConfig.preset(preset, pyramid=0, background_slot=0.0)
     for model in (oddn_jax.ODDN(config), IODINE(config)):
