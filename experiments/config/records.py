@@ -22,6 +22,7 @@ LATER_OPTIONS = {
     "model.kernel_gain": 1.0,
     "model.prediction_latents": "sample",
     "resolutions": ((1.0, 1),),
+    "rollout_frames": 0,
 }
 # Likewise; but these have always been part of a run's fingerprint, or never.
 OLDEST_RUNS = {"data.valid_split": "validation", "figures_every": 10_000, "choices_per_question": 0}

@@ -105,13 +105,25 @@ def test_what_is_no_record_of_options_is_refused(tmp_path, text, message, from_j
 def test_what_older_runs_do_not_have_is_what_they_did(tmp_path):
     values = configs.to_json(get_config())
     older = copy.deepcopy(values)
-    for path in (*configs.LATER_OPTIONS, "figures_every", "data.valid_split"):
+    now = configs.flatten(get_config())
+    later = {path: value for path, value in configs.LATER_OPTIONS.items() if path in now}
+    for path in (*later, "figures_every", "data.valid_split"):
         older = changed(path, ..., older)
     read = run_folder.load_config(write(tmp_path / "run", older))
-    assert configs.flatten(read) == configs.flatten(get_config()) | configs.LATER_OPTIONS | {
+    assert configs.flatten(read) == now | later | {
         "figures_every": 10_000,
         "data.valid_split": "validation",
     }
+
+
+def test_what_older_reasoners_do_not_have_is_what_they_did(tmp_path):
+    older = configs.to_json(VQAConfig())
+    names = "rollout_frames", "choices_per_question", "optimizer"
+    assert {name: older.pop(name) for name in names} == dict(zip(names, (0, 0, "adam")))
+    read = run_folder.load_config(write(tmp_path / "run", older), vqa_config.from_json)
+    assert read == VQAConfig()
+    # That of the version before rollouts: its checkpoints go on.
+    assert run_folder.fingerprint(read, vqa_config.RESUMABLE_FIELDS).startswith("191f9b4f3d3ab129")
 
 
 @pytest.mark.parametrize(
