@@ -22,10 +22,11 @@ LATER_OPTIONS = {
     "model.kernel_gain": 1.0,
     "model.prediction_latents": "sample",
     "resolutions": ((1.0, 1),),
+    "choices_per_question": 0,
     "rollout_frames": 0,
 }
 # Likewise; but these have always been part of a run's fingerprint, or never.
-OLDEST_RUNS = {"data.valid_split": "validation", "figures_every": 10_000, "choices_per_question": 0}
+OLDEST_RUNS = {"data.valid_split": "validation", "figures_every": 10_000}
 
 FOLDERS = frozenset("workdir init_from data_dir features_of features_dir".split())  # may begin with ~
 
