@@ -16,7 +16,7 @@ from oddn_jax.config import ODDNConfig
 from oddn_jax.decoder import Decoded, SpatialBroadcastDecoder, compose, unfold_pictures
 from oddn_jax.distributions import Posterior, slot_kl
 from oddn_jax.features import FeatureStack
-from oddn_jax.inference import Inference, iterative_inference
+from oddn_jax.inference import Inference, iterative_inference, tracking_inference
 from oddn_jax.layers import uniform_init
 from oddn_jax.losses import Losses
 from oddn_jax.metrics import training_diagnostics
@@ -57,33 +57,48 @@ class Backbone(VideoModel):
         *,
         noise: Float[Array, "r *b k l"] | None = None,
         deterministic: bool = False,
+        before: Posterior | None = None,
     ) -> Inference:
-        """Infers the slots of each frame, independently of all others.
+        """Infers the slots of each frame, independently of all others; with `num_tracking_steps` frame after frame.
 
         Args:
           video: pixels in [0, 1], of the configured height and width; `*b` is usually (batch, time); with
-            `share_noise` its last axis is that of the frames that get the same noise.
+            `share_noise` or `num_tracking_steps` its last axis is that of a clip's frames.
           key: for the samples of the posteriors.
           noise: standard normal, instead of the key; its first axis is the number of decodings.
           deterministic: the last latents are the posterior's mean; the steps before it still sample.
+          before: posterior [*b k l] of the frame in front of the clip's first, with `num_tracking_steps`: the clip goes
+            on with its slots.
 
         Raises:
-          ValueError: the frames are not as `VideoModel` says, or neither or both of key and noise are given.
+          ValueError: the frames are not as `VideoModel` says, neither or both of key and noise are given, noise is of
+            fewer decodings than `num_tracking_steps`, or `before` is given to a model that does not track.
         """
         config = self.config
         video, noise = self.check_inputs(video, key, noise)
-        slots = (*video.shape[:-3], config.num_slots)
-        return iterative_inference(
-            as_function(self.decoder),
-            as_function(self.refinement),
-            video,
-            self.image_features(video),
-            self.initial_posteriors(slots, video.dtype),
-            self.refinement.initial_state(slots, video.dtype),
-            noise,
-            config,
-            deterministic=deterministic,
-        )
+        decode, refine = as_function(self.decoder), as_function(self.refinement)
+
+        def infer(frames, features, noise, posterior):
+            slots = (*frames.shape[:-3], config.num_slots)
+            if posterior is None:
+                posterior = self.initial_posteriors(slots, frames.dtype)
+            state = self.refinement.initial_state(slots, frames.dtype)
+            return iterative_inference(
+                decode, refine, frames, features, posterior, state, noise, config, deterministic=deterministic
+            )
+
+        features = self.image_features(video)
+        if config.num_tracking_steps and video.ndim > 3:
+            if noise.shape[0] < (fewest := config.num_tracking_steps):
+                raise ValueError(
+                    f"noise is {inputs.describe(noise)}, of fewer decodings than num_tracking_steps={fewest}"
+                )
+            return tracking_inference(infer, video, features, noise, before, config)
+        if before is not None:
+            raise ValueError(
+                "before is of a clip's frames, which only a model with num_tracking_steps tracks"
+            )
+        return infer(video, features, noise, None)
 
     def check_inputs(
         self,

@@ -77,6 +77,10 @@ class ODDNConfig:
     # All frames of a clip get the noise of the first, so that most objects keep their slot from frame to frame, and
     # their latents change with the object alone (our choice; the paper draws it for each frame; training diary).
     share_noise: bool = False
+    # Decodings of each frame but a clip's first, whose slots then start from where those of the frame before ended:
+    # objects keep their slots, and frames cost less (our choice, as in PROVIDE; training diary). 0: every frame starts
+    # anew, with all T (the paper).
+    num_tracking_steps: int = 0
     features: str = (
         "random"  # SqueezeNet channels for the refinement: none, random or imagenet weights; Table 4's count
     )
@@ -180,6 +184,11 @@ class ODDNConfig:
             raise ValueError(
                 f"num_context_frames={self.num_context_frames} must be at least 2: dynamics need two frames"
             )
+        if self.num_tracking_steps and not 2 <= self.num_tracking_steps <= self.num_refinement_steps:
+            raise ValueError(
+                f"num_tracking_steps={self.num_tracking_steps} must be 0, or at least 2 (one update and a decoding of "
+                f"it) and at most num_refinement_steps={self.num_refinement_steps}"
+            )
         for name in ("likelihood_variance", "kernel_gain"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive")
@@ -243,6 +252,7 @@ QUICKSTART = dict(
     image_width=32,
     num_slots=4,  # three objects and the background, as the paper's seven are six and it: no slot is left to split one
     num_refinement_steps=10,  # with fewer, objects are left to the background (training diary)
+    num_tracking_steps=3,  # half the price of ten for each frame, and no object changes its slot (training diary)
     latent_size=8,
     hidden_size=64,
     convolution_channels=16,  # XLA:CPU runs 24 at a third of the speed of 16 or 32 (measured)
@@ -270,7 +280,6 @@ PRESETS = {
         image_height=64,
         image_width=64,
         num_slots=7,
-        num_refinement_steps=5,  # the bundled model's; ten have not been tried at this size
         background_slot=4.0,  # six other slots and four times the floor: with 3 they take it (training diary)
     ),
 }

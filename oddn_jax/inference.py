@@ -199,6 +199,66 @@ def iterative_inference(
     )
 
 
+def tracking_inference(
+    infer: Callable[..., Inference],
+    video: Float[Array, "*b t h w 3"],
+    features: Float[Array, "*b t h w f"] | None,
+    noise: Float[Array, "r *b t k l"],
+    before: Posterior | None,
+    config: ODDNConfig,
+) -> Inference:
+    """Infers the slots of a clip's frames, each from where those of the frame before ended.
+
+    Args:
+      infer: (frames, features, noise, posterior to start from or None) -> `Inference` of as many decodings as noise.
+      video: pixels in [0, 1].
+      features: as for `iterative_inference`.
+      noise: standard normal. The first frame is decoded `r` times, the others `num_tracking_steps` times, with the last
+        of their noise.
+      before: posterior [*b k l] of the frame before the first, which is then decoded like the others.
+
+    Returns:
+      Of each frame; what a frame leaves out of `nll`, `kl` and `trajectory` repeats its first decoding, so that the
+      last entry is that of the last decoding.
+    """
+    axis = video.ndim - 4
+    num_left_out = noise.shape[0] - config.num_tracking_steps
+    noise = jnp.moveaxis(noise, axis + 1, 0)
+    frames, features = jax.tree.map(lambda x: jnp.moveaxis(x, axis, 0), (video, features))
+
+    def repeat_first(x):
+        first = jnp.repeat(jax.lax.slice_in_dim(x, 0, 1, axis=axis), num_left_out, axis)
+        return jnp.concatenate([first, x], axis)
+
+    def track(posterior, inputs):
+        frame, features, noise = inputs
+        found = infer(frame, features, noise[num_left_out:], posterior)
+        nll, kl, trajectory = jax.tree.map(repeat_first, (found.nll, found.kl, found.trajectory))
+        return found.posterior, found._replace(nll=nll, kl=kl, trajectory=trajectory)
+
+    inferred, following = [], (frames, features, noise)
+    if before is None:
+        first = infer(*jax.tree.map(lambda x: x[0], following), None)
+        before, following = first.posterior, jax.tree.map(lambda x: x[1:], following)
+        inferred.append(jax.tree.map(lambda x: x[None], first))
+    num_tracked = following[0].shape[0]
+    if not isinstance(num_tracked, int) or num_tracked:
+        unroll = frames_unroll(num_tracked)
+        inferred.append(jax.lax.scan(track, before, following, unroll=unroll)[1])
+    return jax.tree.map(lambda *x: jnp.moveaxis(jnp.concatenate(x), 0, axis), *inferred)
+
+
+def frames_unroll(num_frames: int) -> int:
+    """Frames per iteration of the compiled loop over those of a clip.
+
+    On the CPU all of a short clip's, as training has them (see `scan_unroll`), and four of a long one's, which compiles
+    in bounded time; 1 on accelerators, and where the number is free (`serialized`).
+    """
+    if not isinstance(num_frames, int) or platform() != "cpu":
+        return 1
+    return num_frames if num_frames <= 9 else 4
+
+
 def scan_unroll(config: ODDNConfig, num_steps: int) -> int:
     """Refinement steps per iteration of the compiled loop.
 

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from oddn_jax.config import ODDNConfig
@@ -40,9 +41,16 @@ def iteration_weights(config: ODDNConfig, num_steps: int) -> Float[Array, " r"]:
 def elbo_losses(inference: Inference, config: ODDNConfig) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
     """The two terms of L_r of each frame, weighted and summed over the refinement steps.
 
+    With `num_tracking_steps` all frames but the first of a clip, whose axis is then the last of `*b`, have the last
+    decodings only, with the weights of these.
+
     Source: paper Eq. 5, with beta on the likelihood (paper A.3).
     """
-    weights = iteration_weights(config, inference.nll.shape[-1]).astype(inference.nll.dtype)
+    *lead, num_steps = inference.nll.shape
+    weights = iteration_weights(config, num_steps).astype(inference.nll.dtype)
+    if config.num_tracking_steps and lead:
+        left_out = np.arange(num_steps) < num_steps - config.num_tracking_steps
+        weights = jnp.where(left_out & (np.arange(lead[-1]) > 0)[:, None], 0, weights)
     return config.nll_weight * (inference.nll * weights).sum(-1), config.kl_weight * (
         inference.kl * weights
     ).sum(-1)

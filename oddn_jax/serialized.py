@@ -2,8 +2,8 @@
 
 One file a function, read with `jax.export.deserialize` (which needs the package flatbuffers, as writing does). The
 parameters are constants in it; batch size b and number of frames t are free, any t for `infer`, two or more for the
-others. Inputs and outputs are arrays and plain dictionaries, with the names of our records. Of ODDN, and of IODINE and
-IODINE linear as far as they have it:
+others, and for `infer` of a model with `num_tracking_steps`. Inputs and outputs are arrays and plain dictionaries, with
+the names of our records. Of ODDN, and of IODINE and IODINE linear as far as they have it:
 
     infer(video f32[b t h w 3], seed u32[])     {"latents", "posterior", "decoded", "nll", "kl", "trajectory"}
     distill(latents f32[b t k l])               {"dynamics", "match_attention"}
@@ -77,7 +77,8 @@ def _slot_functions(model: Backbone, params: Mapping[str, Any]) -> dict[Callable
         shape = f"b, t, {', '.join(map(str, shape))}"
         return jax.ShapeDtypeStruct(export.symbolic_shape(shape, constraints=[f"t >= {smallest}"]), dtype)
 
-    functions = {infer: (array((config.image_height, config.image_width, 3), 1), SEED)}
+    fewest = 2 if config.num_tracking_steps else 1  # its loop over the other frames must have one
+    functions = {infer: (array((config.image_height, config.image_width, 3), fewest), SEED)}
     latents = array((config.num_slots, config.latent_size), 2)
     later = {function: (latents,) for function in (distill, rollout) if hasattr(model, function.__name__)}
     return functions | later

@@ -17,6 +17,7 @@ LATER_OPTIONS = {
     "optimizer": "adam",
     "fresh": (),
     "frozen": (),
+    "model.num_tracking_steps": 0,
     "model.share_noise": False,
     "model.distiller_init": "random",
     "model.kernel_gain": 1.0,

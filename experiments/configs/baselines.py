@@ -22,8 +22,9 @@ None has been run at full size yet. Our choice where a source is silent or does 
 SRVP 150,000 of its 1,500,000), SRVP's 48 clips of 8 frames (192 of 12), MONet's clips (12 of 4 frames), seven slots for
 PROVIDE (as the ODDN paper compares it; its own command has six). With `quickstart` all have the steps, the batch, the
 clips and the schedule of ODDN's quickstart, so that they have the same budget; sizes and rates are ours. Those that
-share ODDN's backbone have all of what the quickstart does to it, the noise that the frames of a clip share too: the
-slots of IODINE then keep an order, which as published they have not (docs/tables_again.md).
+share ODDN's backbone have all of what the quickstart does to it, the noise that the frames of a clip share and slots
+that go on from frame to frame too: those of IODINE then keep an order, which as published they have not
+(docs/tables_again.md).
 
 ODDN "-dyn" (the paper's Table 2) is no other model: it is ODDN whose dynamics are left out of the features.
 """
@@ -128,7 +129,8 @@ def quickstart(system: System) -> TrainConfig:
     if issubclass(system.model, ODDNConfig):
         changes = own_defaults(system.model) | system.options
         if system.name == "PROVIDE":
-            changes["share_noise"] = False  # has no meaning there: slots are carried from frame to frame
+            # Have no meaning there: its slots are always carried from frame to frame.
+            changes |= {"share_noise": False, "num_tracking_steps": 0}
             changes["num_refinement_steps"] = (
                 5  # its own; ten, one after the other, take XLA minutes to compile
             )

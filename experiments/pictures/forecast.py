@@ -59,23 +59,37 @@ def understand(model: oddn_jax.VideoModel, params: Any, video: np.ndarray, num_s
 
 def infer(model: oddn_jax.VideoModel, params: Any, video: np.ndarray) -> tuple[np.ndarray, oddn_jax.Decoded]:
     """Latents f32[t k l] and pictures of the slots of a video u8[t h w 3], as ODDN infers them, in its order."""
-    parts = []
+    parts, last = [], None
     for start in range(0, len(video), CHUNK):
         part = video[start : start + CHUNK]
         # Filled up, so that one compilation serves videos of any length.
         filled = np.resize(part, (CHUNK, *part.shape[1:])) / np.float32(255)
-        parts.append(jax.device_get(_infer(model, params, filled)))
+        *found, posterior = _infer(model, params, filled, last)
+        if getattr(model.config, "num_tracking_steps", 0):
+            last = jax.tree.map(lambda x: x[-1], posterior)
+        parts.append(tuple(jax.device_get(found)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(video)], *parts)
 
 
 @compiled.jit(static_argnums=0)
-def _infer(model: oddn_jax.VideoModel, params: Any, video: jax.Array) -> tuple[jax.Array, oddn_jax.Decoded]:
-    """With the same noise for every chunk, so that with `share_noise` slots go on from one to the next."""
-    key, deterministic = jax.random.key(0), not model.config.sample_at_test
+def _infer(
+    model: oddn_jax.VideoModel, params: Any, video: jax.Array, before: oddn_jax.Posterior | None
+) -> tuple[jax.Array, oddn_jax.Decoded, oddn_jax.Posterior]:
+    """With the same noise for every chunk, so that with `share_noise` slots go on from one to the next.
+
+    Args:
+        before: of the last frame of the chunk before, if the model tracks and there is one.
+    """
+    options = {} if before is None else {"before": before}
     inference = model.apply(
-        model.to_variables(params), video, key, deterministic=deterministic, method="infer"
+        model.to_variables(params),
+        video,
+        jax.random.key(0),
+        deterministic=not model.config.sample_at_test,
+        method="infer",
+        **options,
     )
-    return inference.latents, inference.decoded
+    return inference.latents, inference.decoded, inference.posterior
 
 
 @compiled.jit(static_argnums=(0, 3))

@@ -23,6 +23,7 @@ from data_pipelines.claims import claim
 from data_pipelines.datasets import Split, dataset_summary, open_split
 from data_pipelines.progress import Progress
 from data_pipelines.whole_files import whole_file
+from experiments import config as configs
 from experiments.config import DataConfig
 from experiments.runs import checkpoints, datasets, run_folder
 from experiments.runs.logs import say
@@ -90,8 +91,7 @@ def extract(
         "shard_size": shard_size,
     }
     with claim(folder, wait=True):  # two that need the same features: the second finds them made
-        _write_manifest(folder, identity, numbers, summary.source_stride, found)
-        digest = _digest(identity)
+        digest = _digest(_write_manifest(folder, identity, numbers, summary.source_stride, found))
         look = make_look(found.model, gap)
         todo = {}
         for split, number in numbers.items():
@@ -211,17 +211,18 @@ def has_background(folder: pathlib.Path) -> bool:
 
 def _write_manifest(
     folder: pathlib.Path, identity: dict, numbers: dict[str, int], source_stride: int, found: Trained
-) -> None:
+) -> dict:
+    """Returns the identity that the folder's files carry: as it was first written, perhaps by an earlier version."""
     identity = json.loads(json.dumps(identity))  # tuples are lists there
     splits = numbers
     if (folder / MANIFEST).exists():
         before = read_manifest(folder)
         for key in identity:
-            if before["identity"].get(key) != identity[key]:
+            if _comparable(before["identity"].get(key)) != _comparable(identity[key]):
                 raise ValueError(
                     f"{folder} holds features with another {key}: choose another --output, or remove the folder"
                 )
-        splits = before["splits"] | numbers
+        identity, splits = before["identity"], before["splits"] | numbers
         for split in before["splits"]:
             if before["splits"][split] != splits[split]:
                 raise ValueError(
@@ -239,6 +240,16 @@ def _write_manifest(
         "versions": run_folder.versions(),
     }
     run_folder.write_json(folder / MANIFEST, content)
+    return identity
+
+
+def _comparable(value: Any) -> Any:
+    """A part of an identity without the options that came later, where they say what models did before."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: of for name, of in value.items() if (f"model.{name}", of) not in configs.LATER_OPTIONS.items()
+    }
 
 
 def _shards(folder: pathlib.Path, split: str, number: int, shard_size: int) -> list[pathlib.Path]:

@@ -6,6 +6,7 @@ import inspect
 import pathlib
 import re
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,6 +112,18 @@ def test_objects_keep_their_slots_through_all_chunks(run):
         return np.ptp(forecast.understand(model, trained.params, video, 1).latents, axis=0).max()
 
     assert spread(True) < 1e-5 < 1e-3 < spread(False)
+
+
+def test_a_tracked_video_is_one_through_all_chunks(run):
+    trained = open_trained(str(run))
+    config = dataclasses.replace(trained.model.config, num_tracking_steps=2, share_noise=True)
+    model = ODDN(config)
+    video = np.random.default_rng(0).integers(0, 256, (2 * forecast.CHUNK + 3, 16, 16, 3), np.uint8)
+    latents, _ = forecast.infer(model, trained.params, video)
+    whole = jax.jit(functools.partial(model.apply, deterministic=True, method="infer"))(
+        {"params": trained.params}, video / np.float32(255), jax.random.key(0)
+    )
+    np.testing.assert_allclose(latents, whole.latents, atol=1e-5)
 
 
 def test_frames_are_inferred_alike_in_any_video_length(run):

@@ -133,6 +133,28 @@ def test_whose_features_they_are(found, folder, tmp_path):
     assert extraction.read_manifest(folder) == manifest
 
 
+def test_features_of_an_earlier_version_go_on(found, folder, tmp_path):
+    """Its manifest lacks an option that came later, and its files carry the sum of what it has."""
+    earlier = copied(folder, tmp_path)
+    identity = extraction.read_manifest(folder)["identity"]
+    assert identity["config"].pop("num_tracking_steps") == 0
+    change(earlier, identity=identity)
+    for path in earlier.glob("*.safetensors"):
+        arrays = extraction._read_shard(
+            path, extraction._digest(extraction.read_manifest(folder)["identity"])
+        )
+        extraction._write_shard(path, arrays, extraction._digest(identity))
+    path.unlink()
+    changed = found._replace(model=ODDN(dataclasses.replace(found.model.config, num_tracking_steps=2)))
+    with pytest.raises(ValueError, match="holds features with another config"):
+        extraction.extract(changed, found.data, earlier, ["train"], limit=5)
+    extraction.extract(found, found.data, earlier, ["train"], limit=5)
+    extraction.extract(found, found.data, earlier, ["validation"], limit=3)
+    for split in ("train", "validation"):
+        both = (extraction.read_split(of, split)["latents"] for of in (earlier, folder))
+        np.testing.assert_array_equal(*both)
+
+
 def copied(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")
 
