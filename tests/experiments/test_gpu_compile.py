@@ -118,6 +118,16 @@ def test_the_refinements_are_a_loop_in_both_directions(system):
     assert sum(kernel.count * kernel.flops for kernel in kernels(text)) == pytest.approx(counted, rel=0.05)
 
 
+def test_tracked_frames_are_a_loop_in_both_directions():
+    config = small("ODDN")
+    config.model = dataclasses.replace(config.model, num_tracking_steps=NUM_REFINEMENTS)
+    config.curriculum = ((1.0, 6),)
+    text = ahead_of_time.compile_training_step(config, mesh(1)).as_text()
+    check_program(text)
+    # Of the first frame's refinements, of the other frames, and of each one's refinements.
+    assert [rounds(text).count(n) for n in (NUM_REFINEMENTS, 5, NUM_REFINEMENTS - 1)] == [2, 2, 2]
+
+
 @pytest.mark.parametrize("system, loops", [("MONet", 2), ("PROVIDE", 2)])
 def test_other_loops_stay_loops(system, loops):
     assert len(rounds(compiled(system, 1).as_text())) >= loops

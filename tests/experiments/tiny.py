@@ -49,6 +49,7 @@ def make_model_config(system: str):
         num_slots=3,
         latent_size=4,
         num_refinement_steps=2,
+        num_tracking_steps=0,
         hidden_size=8,
         convolution_channels=8,
         pyramid=0,  # and the paper's form and objective

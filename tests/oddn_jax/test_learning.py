@@ -40,7 +40,9 @@ class Case(NamedTuple):
     )
 
 
-CHEAP = dict(image_height=16, image_width=16, num_slots=2, latent_size=8, num_refinement_steps=3)
+CHEAP = dict(
+    image_height=16, image_width=16, num_slots=2, latent_size=8, num_refinement_steps=3, num_tracking_steps=0
+)
 SMALL = CHEAP | {"pyramid": 0, "background_slot": 0.0}
 BASELINE = SMALL | {"share_noise": False}  # as published
 CASES = {
