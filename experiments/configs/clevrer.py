@@ -65,7 +65,7 @@ def quickstart() -> TrainConfig:
     return TrainConfig(
         model=ODDNConfig.preset("quickstart"),
         data=DataConfig(name="simulated_clevrer", config="quickstart"),
-        num_steps=3000,
+        num_steps=4000,
         batch_size=2,  # more and smaller steps learn more from as many pictures (training diary)
         curriculum=((1.0, 3),),
         learning_rate=1e-3,

@@ -3,10 +3,13 @@
 import dataclasses
 
 import jax
+import jax.export
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
+import oddn_jax
 from oddn_jax import ODDN, Posterior
 from oddn_jax.baselines import IODINE
 from oddn_jax.inference import frames_unroll
@@ -119,6 +122,19 @@ def test_what_cannot_be_tracked_is_refused(model, config, clip, noise):
 def test_the_config_refuses_steps_that_refine_nothing_or_more_than_the_first_frame_has(config, steps):
     with pytest.raises(ValueError, match=f"num_tracking_steps={steps} must be 0, or at least 2"):
         dataclasses.replace(config, num_tracking_steps=steps)
+
+
+def test_the_serialised_function_tracks_clips_of_any_length(model, clip, monkeypatch):
+    # The checks of annotations cannot compare symbolic axes.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    function = jax.export.deserialize(
+        bytearray(oddn_jax.serialize_functions(model[0], model[1]["params"])["infer"])
+    )
+    for video in (clip, clip[:, :2]):
+        wanted = model[0].apply(model[1], video, jax.random.key(5), deterministic=True, method="infer")
+        np.testing.assert_allclose(
+            function.call(video, np.uint32(5))["latents"], wanted.latents, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_long_clips_are_loops_of_bounded_size():
