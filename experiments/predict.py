@@ -2,9 +2,9 @@
 
 python -m experiments.predict --input=VIDEO.mp4|FOLDER|ANIMATION.gif --model=RUN|FILE|NAME
 
-Without --input a fresh scene is simulated, without --model the bundled model is taken. Frames are shown as their
-file says and cropped to their centre. The output folder gets decomposition.png and .gif, tracks.png, prediction.png and
-.gif, and predictions.npz with t seen and s predicted frames, k slots in the same order throughout:
+Without --input a fresh scene is simulated, without --model the bundled model of CLEVRER's scenes is taken. Frames are
+shown as their file says and cropped to their centre. The output folder gets decomposition.png and .gif, tracks.png,
+prediction.png and .gif, and predictions.npz with t seen and s predicted frames, k slots in the same order throughout:
 
   video                 u8[t h w 3]     what the model saw
   source_frame          i64[t]          which frames of the input these are, from 0
@@ -37,7 +37,8 @@ from oddn_jax.inputs import MOST_PREDICTED
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=pathlib.Path, help="a video file, an image, or a folder of images")
-    add_model_argument(parser)
+    # Whose videos are like CLEVRER's: people's own are more like these than like the quickstart's few large objects.
+    add_model_argument(parser, default="clevrer")
     parser.add_argument("--output", type=pathlib.Path, help="a folder (default: runs/predict/NAME_OF_INPUT)")
     parser.add_argument("--num_steps", type=int, default=6, help="frames to predict (default: 6)")
     parser.add_argument("--start", type=int, default=0, help="the first frame, from 0 (default: 0)")

@@ -280,6 +280,10 @@ PRESETS = {
         image_height=64,
         image_width=64,
         num_slots=7,
-        background_slot=4.0,  # six other slots and four times the floor: with 3 they take it (training diary)
+        num_refinement_steps=12,
+        # Six other slots and four times the floor: with 4 they take it, with a kl_weight of 12 two objects share a slot
+        # (training diary).
+        background_slot=5.0,
+        kl_weight=6.0,
     ),
 }

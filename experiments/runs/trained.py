@@ -107,11 +107,11 @@ def open_named(name: str) -> Trained:
     return open_trained(run=name) if os.path.isdir(name) else open_trained(export=name)
 
 
-def add_model_argument(parser: argparse.ArgumentParser) -> None:
+def add_model_argument(parser: argparse.ArgumentParser, default: str = BUNDLED) -> None:
     """Adds `--model`, for `open_named`, and `--import` to a program's options."""
     parser.add_argument(
         "--model",
-        default=BUNDLED,
+        default=default,
         help="a run folder, an exported file, or the name of a bundled model (default: %(default)s, bundled)",
     )
     add_import_argument(parser)
