@@ -8,7 +8,7 @@ VARIANT is a preset, or changes to one, joined by commas: `prediction`, `no_rela
 | variant    | data             | hours       | hardware       | score                                |
 |------------|------------------|-------------|----------------|--------------------------------------|
 | quickstart | simulated, 32x32 | 0.06        | 2 CPU cores    | F-ARI 84 %, mIoU 62 % (simulated)    |
-| clevrer    | simulated, 64x64 | 1.2         | 2 CPU cores    | F-ARI 82 %, mIoU 42 % (simulated)    |
+| clevrer    | simulated, 64x64 | 1.3         | 2 CPU cores    | F-ARI 82 %, mIoU 42 % (simulated)    |
 | prediction | CLEVRER, 64x64   | not run yet | 1 GPU and more | not run yet                          |
 | reasoning  | CLEVRER, 64x96   | not run yet | 1 GPU and more | not run yet                          |
 | any change | as its preset    | not run yet | 1 GPU and more | not run yet                          |
