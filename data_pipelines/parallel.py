@@ -2,16 +2,18 @@
 
 import collections
 import concurrent.futures
-import concurrent.futures.process
 import contextlib
 import math
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.context
 import os
+import pickle
+import queue
 import signal
 import sys
 import threading
+import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -115,9 +117,12 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int) -> Iterator[T]:
     At most `WINDOW` results a process wait to be taken, so that memory stays bounded. A task that raises ends the
     iteration with its exception. With one job the tasks run in this process; others use one thread each.
 
+    Each process has a pipe of its own, and a thread here that waits for it: in a `ProcessPoolExecutor` all share one
+    pipe, and a process that is killed while it sends a result leaves it locked, so that the others wait for ever.
+
     Args:
         tasks: callables without arguments; with several jobs they are pickled.
-        jobs: processes, at least 1. They never import the calling script.
+        jobs: processes, at least 1. They never import the calling script. They are killed when the iteration ends.
 
     Raises:
         ChildProcessError: a process was killed.
@@ -126,23 +131,77 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int) -> Iterator[T]:
         for task in tasks:
             yield task()
         return
-    executor = concurrent.futures.ProcessPoolExecutor(jobs, mp_context=WORKERS, initializer=_start_worker)
+    workers: dict[multiprocessing.connection.Connection, _Worker] = {}
+    idle: queue.SimpleQueue[multiprocessing.connection.Connection] = queue.SimpleQueue()
+    threads = concurrent.futures.ThreadPoolExecutor(jobs)
     waiting: collections.deque[concurrent.futures.Future[T]] = collections.deque()
     try:
         for task in tasks:
-            with single_threaded():  # the executor starts a process when a task finds none idle
-                waiting.append(executor.submit(task))
+            if len(workers) < jobs:
+                connection, process = _start_worker()
+                workers[connection] = process
+                idle.put(connection)
+            waiting.append(threads.submit(_run_in_worker, task, idle))
             if len(waiting) == WINDOW * jobs:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    except concurrent.futures.process.BrokenProcessPool:
+    except _WorkerIsGone:
         raise ChildProcessError(
             "a worker process was killed, for want of memory perhaps: give the same command again, "
             f"with fewer than {jobs} processes if that was it"
         ) from None
     finally:
-        executor.shutdown(cancel_futures=True)
+        for process in workers.values():
+            process.terminate()
+        threads.shutdown(cancel_futures=True)
+        for connection, process in workers.items():
+            process.join()
+            connection.close()
+
+
+class _WorkerIsGone(Exception):
+    """A worker ended before it had sent a result."""
+
+
+def _run_in_worker(task: Callable[[], T], idle: queue.SimpleQueue) -> T:
+    connection = idle.get()
+    try:
+        connection.send(task)
+        result, error = connection.recv()
+    except (EOFError, OSError):  # the latter in the middle of a message
+        raise _WorkerIsGone from None
+    finally:
+        idle.put(connection)
+    if error is not None:
+        raise error
+    return result
+
+
+def _start_worker() -> tuple[multiprocessing.connection.Connection, _Worker]:
+    ours, theirs = WORKERS.Pipe()
+    process = WORKERS.Process(target=_work, args=(theirs,))
+    with single_threaded():
+        process.start()
+    theirs.close()  # so that its end is seen
+    return ours, process
+
+
+def _work(connection: multiprocessing.connection.Connection) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    end_with_parent()
+    while True:
+        try:
+            task = connection.recv_bytes()
+        except EOFError:  # the parent is gone
+            return
+        try:
+            reply = pickle.dumps((pickle.loads(task)(), None))
+        except Exception as error:
+            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+            reply = pickle.dumps((None, error))
+        connection.send_bytes(reply)
 
 
 @contextlib.contextmanager
@@ -155,12 +214,6 @@ def single_threaded() -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
 
 
 def end_with_parent() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Seconds after which a program that a test waits for counts as one that hangs: no machine is as busy as that.
-PATIENCE = 3600
+PATIENCE = 1800
 CACHE = ROOT / ".jax_cache"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

@@ -110,11 +110,11 @@ def _receive(workers: dict) -> Iterator[tuple[int, object]]:
         for receiver in multiprocessing.connection.wait(open_receivers):
             try:
                 index, result = receiver.recv()
-            except EOFError:
+            except (EOFError, OSError) as end:  # the latter in the middle of a message
                 open_receivers.remove(receiver)
                 workers[receiver].join()
                 code = workers[receiver].exitcode
-                if code:
+                if code or isinstance(end, OSError):
                     raise ChildProcessError(
                         f"a simulator process ended with exit code {code}: repeat the command to go on"
                     ) from None

@@ -1,5 +1,6 @@
 """A built data set that lies damaged on the disk: one line says which file, and how to get it back."""
 
+import multiprocessing.connection
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from data_pipelines import build, loaders
 from data_pipelines.builders.parts import Incomplete, Part
 from data_pipelines.datasets import CARD_FILENAME, open_split, read_card, read_index
 from data_pipelines.parallel import ordered_map
+from data_pipelines.simulator import generate
 
 CLIPS = dict(num_frames=2, stride=4, batch_size=1)
 
@@ -99,10 +101,35 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_worker_is_one_line():
+def _die_while_sending() -> bytes:
+    """The rest of the result is never sent."""
+
+    def send_half(connection, message: bytes, write=os.write) -> None:
+        write(connection.fileno(), message[: len(message) // 2])
+        _die()
+
+    multiprocessing.connection.Connection._send = send_half
+    return bytes(1_000_000)
+
+
+@pytest.mark.parametrize("death", [_die, _die_while_sending])
+def test_a_killed_worker_is_one_line(death):
     with pytest.raises(OSError, match="worker process was killed") as caught:
-        list(ordered_map([_die, _die, _die], 2))
+        list(ordered_map([death, death, death], 2))
     assert len(str(caught.value).splitlines()) == 1
+
+
+class _DyingWriter:
+    def write(self, index: int) -> bytes:
+        return _die_while_sending()
+
+
+def test_a_simulator_process_killed_while_it_sends_is_one_line():
+    with (
+        pytest.raises(ChildProcessError, match="process ended with exit code -9"),
+        generate._results(_DyingWriter(), [0, 1], jobs=2) as results,
+    ):
+        list(results)
 
 
 def test_a_video_behind_a_broken_link_is_one_bad_item(tmp_path, scene, mp4, capsys):
