@@ -8,7 +8,6 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.context
 import os
-import pickle
 import queue
 import signal
 import sys
@@ -193,15 +192,14 @@ def _work(connection: multiprocessing.connection.Connection) -> None:
     end_with_parent()
     while True:
         try:
-            task = connection.recv_bytes()
+            task = connection.recv()
         except EOFError:  # the parent is gone
             return
         try:
-            reply = pickle.dumps((pickle.loads(task)(), None))
+            connection.send((task(), None))
         except Exception as error:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            reply = pickle.dumps((None, error))
-        connection.send_bytes(reply)
+            connection.send((None, error))
 
 
 @contextlib.contextmanager
