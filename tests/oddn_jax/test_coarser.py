@@ -17,6 +17,8 @@ CONFIG = ODDNConfig.preset(
     num_slots=2,
     convolution_channels=3,
     hidden_size=5,
+    num_refinement_steps=2,
+    num_tracking_steps=0,
     pyramid=0,  # its coarser form is in test_pyramid.py
     background_slot=0.0,
 )
