@@ -12,7 +12,7 @@ from oddn_jax.backbone import Backbone, as_function
 from oddn_jax.decoder import Decoded
 from oddn_jax.dynamics import Distillation, DynamicsDistiller
 from oddn_jax.inference import Inference
-from oddn_jax.losses import oddn_losses
+from oddn_jax.losses import oddn_losses, prediction_weights
 from oddn_jax.prediction import Prediction, score_predictions
 from oddn_jax.relation import Interaction, LatentPredictor, RelationModule
 from oddn_jax.video_model import Keys, Metrics, Params, Seen, Video
@@ -190,12 +190,25 @@ class ODDN(Backbone):
         if self.is_initializing():
             self.initialize_parameters()
         config = self.config
-        num_frames = video.shape[1]
         inference = self.infer(video, key, noise=noise)
         latents = self.observed_latents(inference)
+        distillation, interaction, predicted, target, depth = self.predict_observed(latents)
+        prediction = score_predictions(as_function(self.decoder), video, predicted, target, depth, config)
+        return Outputs(inference, distillation, interaction, prediction)
+
+    def predict_observed(
+        self, latents: Float[Array, "b t k l"]
+    ) -> tuple[Distillation, Interaction, Float[Array, "b p k l"], list[int], list[int]]:
+        """What training predicts of a clip's latents; see `__call__`.
+
+        Returns:
+          The dynamics of all frames but the first, the interactions at all frames but the first and the last, the
+          predicted latents, and of each of these the index of the frame it aims at and how many steps it is from
+          observed slots.
+        """
+        config, num_frames = self.config, latents.shape[1]
         distillation = self.distill(latents)
         interaction = self.interact(distillation.dynamics[:, :-1], latents[:, 1:-1])
-
         # Entry n of `current` continues slot order from observed frame n + 2; each further step has one start less.
         predicted, target, depth = [], [], []
         previous, current, updated = latents[:, :-2], latents[:, 1:-1], interaction.updated_dynamics
@@ -214,10 +227,7 @@ class ODDN(Backbone):
             predicted.append(self.roll_latents(latents[:, 0], latents[:, 1], steps, config.rollout_mode)[0])
             target += range(2, 2 + steps)
             depth += range(1, 1 + steps)
-        prediction = score_predictions(
-            as_function(self.decoder), video, jnp.concatenate(predicted, 1), target, depth, config
-        )
-        return Outputs(inference, distillation, interaction, prediction)
+        return distillation, interaction, jnp.concatenate(predicted, 1), target, depth
 
     @nn.nowrap
     def loss(
@@ -229,6 +239,24 @@ class ODDN(Backbone):
             {"params": params}, video, noise=self.draw_noise(keys, video.shape[1], video.dtype)
         )
         return self.metrics(oddn_losses(outputs, self.config), outputs.inference, video), {}
+
+    @nn.nowrap
+    def latent_loss(self, params: Params, latents: Float[Array, "b t k l"]) -> Float[Array, ""]:
+        """How far predictions are from the latents of the frames that they aim at, these taken as given.
+
+        Trains the dynamics alone, at a small part of what pictures cost. Our choice; the paper compares pictures.
+
+        Args:
+          params: all of the model's; the gradient of those outside distiller, relation and predictor is zero.
+          latents: of clips of at least three frames, the posteriors' means.
+
+        Returns:
+          Half of the squared error of a predicted frame, summed over slots and latents; each target frame counts once.
+        """
+        _, _, predicted, target, _ = self.apply({"params": params}, latents, method="predict_observed")
+        weights = prediction_weights(jnp.array(target), latents.shape[1])
+        error = ((predicted - latents[:, jnp.array(target)]) ** 2).sum((-2, -1)).mean(0) / 2
+        return (error * weights).sum() / weights.sum()
 
     @nn.nowrap
     def look(

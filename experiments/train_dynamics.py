@@ -1,0 +1,93 @@
+"""Trains the dynamics of a model anew, on the latents that it sees in whole videos, and writes the model to a file.
+
+    python -m experiments.train_dynamics
+    python -m experiments.train_dynamics --export=clevrer --limit=400 --output=clevrer_dynamics.safetensors
+    python -m experiments.train_dynamics --run=runs/k7 --without_relation
+
+Without options: the quickstart's run, on the videos that it was trained on. The latents are extracted first, as
+extract_latents does, and kept; then nothing is inferred and decoded any more, and thousands of steps take a minute.
+Slots and pictures stay as they are to the last bit; distiller, relation module and predictor are learned.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+
+import numpy as np
+
+import oddn_jax
+from data_pipelines import clips
+from data_pipelines.whole_files import check_output
+from experiments import command_line
+from experiments.runs import trained
+from experiments.training import latent_dynamics
+from experiments.vqa import extraction
+
+DEFAULT_OUTPUT = "oddn_dynamics.safetensors"
+HELD_OUT = 10  # every tenth video is not learned from
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this program's options."""
+    trained.add_arguments(parser)
+    trained.add_data_arguments(parser)
+    parser.add_argument("--limit", type=int, help="only the first so many videos (default: all)")
+    parser.add_argument("--num_steps", type=int, default=3000, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument(
+        "--without_relation", action="store_true", help="no slot acts on another: the paper's ablation"
+    )
+    parser.add_argument("--output", metavar="FILE", default=DEFAULT_OUTPUT, help="(default: %(default)s)")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Learns, and says how far predictions are from the latents to come.
+
+    Raises:
+        FileNotFoundError, ValueError: the model, the data or an option is unusable; nothing is written then.
+    """
+    output = pathlib.Path(options.output)
+    if output.suffix != ".safetensors":
+        raise ValueError(f"--output={output}: the name must end in .safetensors")
+    check_output(output, "--output")
+    for name, least in (("limit", HELD_OUT), ("num_steps", 2)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name} must be at least {least}, not {value}")
+    found = trained.open_trained(options.run, options.export, options.step)
+    if not isinstance(found.model, oddn_jax.ODDN):
+        raise ValueError(f"{found.name} is of {type(found.model).__name__}: only ODDN distils dynamics")
+    data = trained.choose_data(found, options)
+    split = options.split or "train"
+    folder = extraction.default_folder(data.data_dir, found.name, f"{data.name}/{data.config}")
+    videos = extraction.extract(found, data, folder, [split], options.limit)[split]
+    if videos < HELD_OUT:
+        raise ValueError(f"{data.name}/{data.config} has {videos} {split} videos: {HELD_OUT} are needed")
+
+    model = found.model
+    if options.without_relation:
+        model = model.clone(config=dataclasses.replace(model.config, use_relation=False))
+    params = {name: value for name, value in found.params.items() if name not in latent_dynamics.MODULES}
+    gap = clips.stored_gap(data.stride, extraction.read_manifest(folder)["source_stride"])
+    latents = extraction.read_split(folder, split)["latents"][:, ::gap]
+    is_held_out = np.arange(videos) % HELD_OUT == HELD_OUT - 1
+    params, error, copied = latent_dynamics.learn(
+        model, params, latents[~is_held_out], latents[is_held_out], options.num_steps, options.seed
+    )
+    facts = {
+        "steps": options.num_steps,
+        "seed": options.seed,
+        "data": f"{data.name}/{data.config}",
+        "split": split,
+        "videos": int((~is_held_out).sum()),
+        "held_out": {"error": error, "copied": copied},
+        "of": found.name,
+    }
+    provenance = trained.portable_provenance(found) | {"dynamics": facts}
+    provenance.pop("metrics", None)  # of the dynamics before
+    oddn_jax.save(output, model.config, params, model=type(model), provenance=provenance)
+    print(f"written to {output}; score it with `python -m experiments.evaluate --export={output}`")
+
+
+if __name__ == "__main__":
+    command_line.run_tool(main, add_arguments)
