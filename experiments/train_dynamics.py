@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     trained.add_arguments(parser)
     trained.add_data_arguments(parser)
     parser.add_argument("--limit", type=int, help="only the first so many videos (default: all)")
+    parser.add_argument(
+        "--features",
+        metavar="DIR",
+        help="where the latents are kept (default: DATA_DIR/features/MODEL/NAME-CONFIG)",
+    )
     parser.add_argument("--num_steps", type=int, default=3000, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument(
@@ -60,6 +65,7 @@ def main(options: argparse.Namespace) -> None:
     data = trained.choose_data(found, options)
     split = options.split or "train"
     folder = extraction.default_folder(data.data_dir, found.name, f"{data.name}/{data.config}")
+    folder = pathlib.Path(options.features) if options.features else folder
     videos = extraction.extract(found, data, folder, [split], options.limit)[split]
     if videos < HELD_OUT:
         raise ValueError(f"{data.name}/{data.config} has {videos} {split} videos: {HELD_OUT} are needed")

@@ -227,7 +227,7 @@ def _write_manifest(
             if before["splits"][split] != splits[split]:
                 raise ValueError(
                     f"{folder} holds features of {before['splits'][split]} {split} videos, not {splits[split]}: "
-                    "repeat the --limit, or choose another --output"
+                    "repeat the --limit, or name another folder"
                 )
     folder.mkdir(parents=True, exist_ok=True)
     content = {

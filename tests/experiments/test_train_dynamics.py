@@ -85,7 +85,7 @@ def call(*arguments: str) -> int:
 def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsys):
     run, output = tmp_path / "run", tmp_path / "new.safetensors"
     write_run(run, data_dir)
-    arguments = (f"--run={run}", f"--output={output}", "--num_steps=4")
+    arguments = (f"--run={run}", f"--output={output}", "--num_steps=4", f"--features={tmp_path}/seen")
     assert call(*arguments, "--without_relation") == 0
     assert f"written to {output}" in capsys.readouterr().out
     oddn, params = oddn_jax.load(output)
