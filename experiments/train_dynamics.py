@@ -17,6 +17,7 @@ import numpy as np
 
 import oddn_jax
 from data_pipelines import clips
+from data_pipelines.seeds import parse_seed
 from data_pipelines.whole_files import check_output
 from experiments import command_line
 from experiments.runs import trained
@@ -24,13 +25,14 @@ from experiments.training import latent_dynamics
 from experiments.vqa import extraction
 
 DEFAULT_OUTPUT = "oddn_dynamics.safetensors"
+SPLIT = "train"
 HELD_OUT = 10  # every tenth video is not learned from
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this program's options."""
     trained.add_arguments(parser)
-    trained.add_data_arguments(parser)
+    trained.add_data_arguments(parser, default_split=SPLIT)
     parser.add_argument("--limit", type=int, help="only the first so many videos (default: all)")
     parser.add_argument(
         "--features",
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the latents are kept (default: DATA_DIR/features/MODEL/NAME-CONFIG)",
     )
     parser.add_argument("--num_steps", type=int, default=3000, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=parse_seed, default=0, help="(default: %(default)s)")
     parser.add_argument(
         "--without_relation", action="store_true", help="no slot acts on another: the paper's ablation"
     )
@@ -63,7 +65,7 @@ def main(options: argparse.Namespace) -> None:
     if not isinstance(found.model, oddn_jax.ODDN):
         raise ValueError(f"{found.name} is of {type(found.model).__name__}: only ODDN distils dynamics")
     data = trained.choose_data(found, options)
-    split = options.split or "train"
+    split = options.split or SPLIT
     folder = extraction.default_folder(data.data_dir, found.name, f"{data.name}/{data.config}")
     folder = pathlib.Path(options.features) if options.features else folder
     videos = extraction.extract(found, data, folder, [split], options.limit)[split]
@@ -73,12 +75,11 @@ def main(options: argparse.Namespace) -> None:
     model = found.model
     if options.without_relation:
         model = model.clone(config=dataclasses.replace(model.config, use_relation=False))
-    params = {name: value for name, value in found.params.items() if name not in latent_dynamics.MODULES}
     gap = clips.stored_gap(data.stride, extraction.read_manifest(folder)["source_stride"])
     latents = extraction.read_split(folder, split)["latents"][:, ::gap]
     is_held_out = np.arange(videos) % HELD_OUT == HELD_OUT - 1
     params, error, copied = latent_dynamics.learn(
-        model, params, latents[~is_held_out], latents[is_held_out], options.num_steps, options.seed
+        model, found.params, latents[~is_held_out], latents[is_held_out], options.num_steps, options.seed
     )
     facts = {
         "steps": options.num_steps,

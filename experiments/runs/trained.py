@@ -68,11 +68,13 @@ def _import(module: str) -> str:
     return module
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--data`, `--data_dir` and `--split` to a program's options."""
+def add_data_arguments(
+    parser: argparse.ArgumentParser, default_split: str = "the one that training validated on"
+) -> None:
+    """Adds `--data`, `--data_dir` and `--split` to a program's options, the last with words for what it is without."""
     parser.add_argument("--data", metavar="NAME/CONFIG", help="a data set (default: the model's own)")
     parser.add_argument("--data_dir", help="where data sets lie (default: the run's, or data)")
-    parser.add_argument("--split", help="(default: the one that training validated on)")
+    parser.add_argument("--split", help=f"(default: {default_split})")
 
 
 def open_trained(run: str | None = None, export: str | None = None, step: int | None = None) -> Trained:

@@ -1,7 +1,6 @@
 """The dynamics alone, learned from the latents of whole videos: no picture is decoded, seconds instead of hours."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +46,7 @@ def learn(
     """
     if latents.shape[1] < 3:
         raise ValueError(f"videos of {latents.shape[1]} frames cannot be learned from: dynamics need three")
+    others = {name: value for name, value in params.items() if name not in MODULES}
     learned = _initial(model, seed)
     schedule = optax.warmup_cosine_decay_schedule(
         0, LEARNING_RATE, min(WARMUP_STEPS, num_steps // 2), num_steps
@@ -59,15 +59,19 @@ def learn(
     )
 
     def loss_of(learned, clips, model=model):
-        return model.latent_loss({**params, **learned}, clips)
+        return model.latent_loss({**others, **learned}, clips)
+
+    def score(learned, videos):  # some at a time: pairs of slots take memory
+        return jax.lax.map(
+            lambda video: loss_of(learned, video[None], of_next), videos, batch_size=CLIPS
+        ).mean()
 
     def step(learned, state, clips):
         loss, gradient = jax.value_and_grad(loss_of)(learned, clips)
         updates, state = optimizer.update(gradient, state)
         return optax.apply_updates(learned, updates), state, loss
 
-    step = jax.jit(step, compiler_options=options)
-    score = jax.jit(functools.partial(loss_of, model=of_next), compiler_options=options)
+    step, score = (jax.jit(function, compiler_options=options) for function in (step, score))
     copied = float(((held_out[:, 2:] - held_out[:, 1:-1]) ** 2).sum((-2, -1)).mean() / 2)
     frames = min(FRAMES, latents.shape[1])
     random, state, losses = np.random.default_rng(seed), optimizer.init(learned), []
@@ -85,7 +89,7 @@ def learn(
             losses = []
             if not np.isfinite(error):
                 raise ValueError(f"the dynamics diverged by step {number}: try another --seed")
-    return {**params, **learned}, error, copied
+    return {**others, **learned}, error, copied
 
 
 def _initial(model: ODDN, seed: int) -> dict[str, Any]:

@@ -29,8 +29,7 @@ def straight(videos: int) -> np.ndarray:
 
 def learn(num_steps: int = 400, seed: int = 0):
     model = oddn_jax.ODDN(CONFIG)
-    others = {name: value for name, value in BEFORE.items() if name not in latent_dynamics.MODULES}
-    return latent_dynamics.learn(model, others, straight(100), straight(20), num_steps, seed)
+    return latent_dynamics.learn(model, BEFORE, straight(100), straight(20), num_steps, seed)
 
 
 def test_the_loss_written_out():
@@ -103,6 +102,7 @@ def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsy
     "arguments, line",
     [
         (["--num_steps=1"], "--num_steps must be at least 2, not 1"),
+        (["--seed=-1"], "--seed"),
         (["--limit=3"], "--limit must be at least 10, not 3"),
         (["--output=a.npz"], "--output=a.npz: the name must end in .safetensors"),
         (["--export=quickstart", "--data=nowhere"], "there is no data set 'nowhere'"),
