@@ -4,6 +4,9 @@ A clip is `num_frames` stored frames, `gap` apart. Frame numbers are stored fram
 source: a data set stored at a stride keeps only the source frames 0, stride, 2 * stride, ...
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 
 
@@ -116,3 +119,41 @@ def all_visible_start(
     start, stop = window
     long_enough = (stop - start) * source_stride >= min_source_frames
     return start if long_enough and stop - start >= clip_span(num_frames, gap) else None
+
+
+def choose(
+    entries: Iterable[Mapping[str, Any]],
+    source_stride: int,
+    num_frames: int,
+    gap: int,
+    selection: str,
+    *,
+    num_objects: int | None = None,
+    min_source_frames: int = 40,
+    limit: int | None = None,
+) -> list[tuple[int, int]]:
+    """One clip of each eligible video: the video's position, and the clip's first frame.
+
+    Args:
+        entries: what an index tells of each video: num_frames, num_objects, collision_frames, all_visible.
+        source_stride: the stride at which the data set is stored.
+        selection, num_objects, min_source_frames, limit: as of `loaders.evaluation_batches`.
+
+    Raises:
+        ValueError: there is no such selection.
+    """
+    chosen = []
+    for position, entry in enumerate(entries):
+        if selection == "all_visible":
+            window = entry["all_visible"]
+            start = all_visible_start(window, num_frames, gap, source_stride, min_source_frames)
+            starts = [] if start is None else [start]
+        elif selection == "first":
+            starts = clip_starts(entry["num_frames"], num_frames, gap)
+        elif selection == "collision":
+            starts = collision_starts(entry["collision_frames"], entry["num_frames"], num_frames, gap)
+        else:
+            raise ValueError(f'selection must be "first", "all_visible" or "collision", not {selection!r}')
+        if len(starts) and num_objects in (None, entry["num_objects"]):
+            chosen.append((position, int(starts[0])))
+    return chosen[:limit]

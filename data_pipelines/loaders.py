@@ -146,21 +146,23 @@ def evaluation_batches(
     opened = open_split(dataset_dir, split)
     gap = _checked_gap(opened, num_frames, stride)
     local_batch_size = _local_batch_size(batch_size, shard_index, num_shards)
-    chosen = []
-    for position, entry in enumerate(opened.entries):
-        if num_objects is None or entry["num_objects"] == num_objects:
-            start = _evaluation_start(
-                selection, entry, num_frames, gap, opened.source_stride, min_source_frames
-            )
-            if start is not None:
-                chosen.append((position, start))
+    chosen = clip_rules.choose(
+        opened.entries,
+        opened.source_stride,
+        num_frames,
+        gap,
+        selection,
+        num_objects=num_objects,
+        min_source_frames=min_source_frames,
+        limit=limit,
+    )
     if not chosen:
         objects = "" if num_objects is None else f" with {num_objects} objects"
         raise ValueError(
             f'{opened.label} has no "{selection}" clip of {num_frames} frames at stride {stride}{objects}'
         )
     dataset = (
-        grain.MapDataset.source(chosen[:limit])[shard_index::num_shards]
+        grain.MapDataset.source(chosen)[shard_index::num_shards]
         .map(_EvaluationClip(opened, num_frames, gap))
         .batch(local_batch_size)
     )
@@ -228,22 +230,6 @@ def _padded(values: np.ndarray, axis: int, size: int, value: float) -> np.ndarra
     widths = [(0, 0)] * np.ndim(values)
     widths[axis] = (0, size - np.shape(values)[axis])
     return np.pad(values, widths, constant_values=value)
-
-
-def _evaluation_start(
-    selection: str, entry: dict, num_frames: int, gap: int, source_stride: int, min_source_frames: int
-) -> int | None:
-    if selection == "all_visible":
-        return clip_rules.all_visible_start(
-            entry["all_visible"], num_frames, gap, source_stride, min_source_frames
-        )
-    if selection == "first":
-        starts = clip_rules.clip_starts(entry["num_frames"], num_frames, gap)
-    elif selection == "collision":
-        starts = clip_rules.collision_starts(entry["collision_frames"], entry["num_frames"], num_frames, gap)
-    else:
-        raise ValueError(f'selection must be "first", "all_visible" or "collision", not {selection!r}')
-    return int(starts[0]) if len(starts) else None
 
 
 def _checked_gap(split: Split, num_frames: int, stride: int) -> int:

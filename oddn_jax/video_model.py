@@ -75,8 +75,13 @@ class VideoModel(nn.Module):
     @nn.nowrap
     def initialize(self, key: PRNGKeyArray) -> Params:
         """The parameters before the first step, all collections in one tree."""
-        variables = self.init(key, method="initialize_parameters")
+        variables = self.initial_variables(key)
         return {**variables["params"], **{name: variables[name] for name in self.collections}}
+
+    @nn.nowrap
+    def initial_variables(self, key: PRNGKeyArray) -> dict[str, Params]:
+        """The same by collection, compiled as one program: by itself JAX compiles one for each shape of a draw."""
+        return jax.jit(self.init, static_argnames="method")(key, method="initialize_parameters")
 
     @nn.nowrap
     def check_frames(self, video: Float[Array, "*b h w 3"], fewest_axes: int = 3) -> Float[Array, "*b h w 3"]:

@@ -61,22 +61,9 @@ def look_of(model: VideoModel, num_predicted: int) -> Look:
 def count_clips(clips: Clips) -> int:
     """How many clips of the kind the split has, up to the limit."""
     index = read_index(clips.dataset_dir, clips.split)
-    source_stride = index["source_stride"]
-    gap = clip_rules.stored_gap(clips.stride, source_stride)
-
-    def has_clip(entry):
-        if clips.rule == "paper":
-            start = clip_rules.all_visible_start(entry["all_visible"], clips.num_frames, gap, source_stride)
-            return entry["num_objects"] == RULES["paper"]["num_objects"] and start is not None
-        if clips.rule == "collision":
-            return clip_rules.collision_starts(
-                entry["collision_frames"], entry["num_frames"], clips.num_frames, gap
-            ).size
-        return clip_rules.clip_starts(entry["num_frames"], clips.num_frames, gap).size
-
-    number = sum(bool(has_clip(entry)) for entry in index["entries"])
-    limit = _limit(clips)
-    return number if limit is None else min(number, limit)
+    gap = clip_rules.stored_gap(clips.stride, index["source_stride"])
+    rule = RULES[clips.rule] | {"limit": _limit(clips)}
+    return len(clip_rules.choose(index["entries"], index["source_stride"], clips.num_frames, gap, **rule))
 
 
 def _limit(clips: Clips) -> int | None:

@@ -9,10 +9,9 @@ import dataclasses
 import functools
 import hashlib
 import json
-import math
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,6 +24,7 @@ from data_pipelines.progress import Progress
 from data_pipelines.whole_files import whole_file
 from experiments import config as configs
 from experiments.config import DataConfig
+from experiments.evaluation.scoring import RULES
 from experiments.runs import checkpoints, datasets, run_folder
 from experiments.runs.logs import say
 from experiments.runs.trained import Trained
@@ -42,6 +42,13 @@ SHARD_SIZE = 64  # videos; 5 MB of CLEVRER's, and what a killed extraction loses
 Arrays = dict[str, np.ndarray]
 
 
+class ClipRule(NamedTuple):
+    """Which clip of a video is taken, of frames as far apart as in training."""
+
+    name: str  # a key of `scoring.RULES`; without the limit of the paper's evaluation
+    num_frames: int
+
+
 def default_folder(data_dir: str, model: str, data: str) -> pathlib.Path:
     """Where the features of a model, by its folder, file or name, on a data set NAME/CONFIG are kept."""
     label = model.removesuffix(".safetensors").strip("/.").replace("/", "-")
@@ -55,6 +62,7 @@ def extract(
     splits: Sequence[str] | None = None,
     limit: int | None = None,
     shard_size: int | None = None,
+    clip: ClipRule | None = None,
 ) -> dict[str, int]:
     """Extracts the features of whole splits, as far as they are not there yet; returns the videos of each split.
 
@@ -67,6 +75,7 @@ def extract(
         splits: None takes all that the data set has or, where it is simulated, can have.
         limit: only the first so many videos of each split.
         shard_size: videos of a file; None takes that of the folder, or `SHARD_SIZE`.
+        clip: one clip of each video instead, in which the slots begin anew; videos without one are left out.
 
     Raises:
         FileNotFoundError, ValueError: the data set is missing or does not suit, or the folder holds other features.
@@ -80,7 +89,11 @@ def extract(
         begun = (folder / MANIFEST).exists()
         shard_size = read_manifest(folder)["identity"]["shard_size"] if begun else SHARD_SIZE
     opened = {split: open_split(dataset_dir, split) for split in splits}
-    numbers = {split: min(limit or math.inf, len(of_split.entries)) for split, of_split in opened.items()}
+    taken = {
+        split: _choose(of_split, summaries[split].num_frames, gap, clip, limit)
+        for split, of_split in opened.items()
+    }
+    numbers = {split: len(of_split) for split, of_split in taken.items()}
     identity = {
         "model": model_name(type(found.model)),
         "config": dataclasses.asdict(found.model.config),
@@ -88,11 +101,13 @@ def extract(
         "data": f"{data.name}/{data.config}",
         "simulator": summary.card,
         "stride": data.stride,
+        "clip": clip and clip._asdict(),
         "shard_size": shard_size,
     }
     with claim(folder, wait=True):  # two that need the same features: the second finds them made
-        digest = _digest(_write_manifest(folder, identity, numbers, summary.source_stride, found))
-        look = make_look(found.model, gap)
+        stride = data.stride if clip else summary.source_stride
+        digest = _digest(_write_manifest(folder, identity, numbers, stride, found))
+        look = make_look(found.model, 1 if clip else gap)
         todo = {}
         for split, number in numbers.items():
             starts = dict(zip(_shards(folder, split, number, shard_size), range(0, number, shard_size)))
@@ -100,17 +115,17 @@ def extract(
         remaining = sum(
             min(shard_size, numbers[split] - start) for split, of in todo.items() for start in of.values()
         )
+        lengths = [clip.num_frames] if clip else {of_split.num_frames for of_split in summaries.values()}
         say(
             f"{folder}: {sum(numbers.values()) - remaining} videos are there, {remaining} to do, "
-            f"{'/'.join(sorted({str(of_split.num_frames) for of_split in summaries.values()}))} frames each"
+            f"{'/'.join(map(str, sorted(lengths)))} frames each"
         )
         progress = Progress("extracting", remaining, "videos")
         try:
             for split, shards in todo.items():
                 for path, start in shards.items():
-                    places = range(start, min(start + shard_size, numbers[split]))
-                    num_frames = summaries[split].num_frames
-                    arrays = _extract_shard(look, found.params, opened[split], places, num_frames, progress)
+                    of_shard = taken[split][start : start + shard_size]
+                    arrays = _extract_shard(look, found.params, opened[split], of_shard, progress)
                     _write_shard(path, arrays, digest)
         finally:
             progress.close()
@@ -257,15 +272,29 @@ def _shards(folder: pathlib.Path, split: str, number: int, shard_size: int) -> l
     return [folder / f"{split}-{place:05d}-of-{count:05d}.safetensors" for place in range(count)]
 
 
+def _choose(
+    split: Split, num_frames: int, gap: int, clip: ClipRule | None, limit: int | None
+) -> list[tuple[int, slice]]:
+    """The videos that are looked at, by their place, and their frames."""
+    if clip is None:
+        return [(place, slice(0, num_frames)) for place in range(len(split.entries))][:limit]
+    rule = RULES[clip.name] | {"limit": limit}
+    chosen = clips.choose(split.entries, split.source_stride, clip.num_frames, gap, **rule)
+    if not chosen:
+        raise ValueError(f"{split.label} has no clip of {clip.num_frames} frames by the rule {clip.name!r}")
+    span = clips.clip_span(clip.num_frames, gap)
+    return [(place, slice(start, start + span, gap)) for place, start in chosen]
+
+
 def _extract_shard(
-    look: Callable, params: Any, split: Split, places: range, num_frames: int, progress: Progress
+    look: Callable, params: Any, split: Split, taken: Sequence[tuple[int, slice]], progress: Progress
 ) -> Arrays:
     rows = []
-    for place in places:
+    for place, frames in taken:
         record = split.records[place]
         scene_index = int(record["scene_index"])
         rows.append(
-            look(params, record["video"][:num_frames], scene_index) | {"scene_index": np.int32(scene_index)}
+            look(params, record["video"][frames], scene_index) | {"scene_index": np.int32(scene_index)}
         )
         progress.advance()
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

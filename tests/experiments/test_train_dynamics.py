@@ -91,6 +91,7 @@ def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsy
     assert not oddn.config.use_relation and "relation" not in params
     facts = oddn_jax.read_provenance(output)["dynamics"]
     assert (facts["steps"], facts["videos"], facts["split"]) == (4, 15, "train")
+    assert facts["clips"] == {"name": "first", "num_frames": 10}  # they have no clip of the paper's kind
     assert call(*arguments) == 0 and "16 videos are there, 0 to do" in capsys.readouterr().err
     _, whole = oddn_jax.load(output)
     assert "relation" in whole
@@ -104,6 +105,7 @@ def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsy
         (["--num_steps=1"], "--num_steps must be at least 2, not 1"),
         (["--seed=-1"], "--seed"),
         (["--limit=3"], "--limit must be at least 10, not 3"),
+        (["--num_frames=2"], "--num_frames must be at least 3, not 2"),
         (["--output=a.npz"], "--output=a.npz: the name must end in .safetensors"),
         (["--export=quickstart", "--data=nowhere"], "there is no data set 'nowhere'"),
     ],

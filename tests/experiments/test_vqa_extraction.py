@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data_pipelines import clips
 from data_pipelines.datasets import VERSION, open_split
 from experiments.runs import trained
 from experiments.vqa import extraction, features
@@ -72,6 +73,30 @@ def test_dynamics_span_the_gap(found, data_dir):
         {"params": found.params}, jnp.asarray(arrays["latents"][[4, 7]]), method="distill"
     ).dynamics[0]
     np.testing.assert_allclose(arrays["dynamics"][7], distilled, atol=1e-5)
+
+
+def test_one_clip_of_each_video(found, folder, data_dir, tmp_path):
+    """The first in which objects collide: a model that does not track sees the same in it as in the whole video."""
+    clip, taken = extraction.ClipRule("collision", 5), tmp_path / "clips"
+    number = extraction.extract(found, found.data, taken, ["train"], limit=2, clip=clip)["train"]
+    arrays = extraction.read_split(taken, "train")
+    assert number == 2 and arrays["latents"].shape[:2] == (2, 5)
+    assert extraction.read_manifest(taken)["source_stride"] == found.data.stride
+    split = open_split(data_dir / "simulated_clevrer" / DATA_NAME / VERSION, "train")
+    gap = clips.stored_gap(found.data.stride, split.source_stride)
+    whole = extraction.read_split(folder, "train")["latents"]
+    for row, place in enumerate(arrays["scene_index"]):
+        touches = split.entries[place]["collision_frames"]
+        start = clips.collision_starts(touches, split.entries[place]["num_frames"], 5, gap)[0]
+        taken_frames = whole[place, start : start + clips.clip_span(5, gap) : gap]
+        np.testing.assert_allclose(arrays["latents"][row], taken_frames, atol=1e-5)
+    with pytest.raises(ValueError, match="holds features with another clip"):
+        extraction.extract(found, found.data, taken, ["train"], limit=2)
+    with pytest.raises(ValueError, match="has no clip of 5 frames by the rule 'paper'"):
+        extraction.extract(
+            found, found.data, tmp_path / "none", ["train"], clip=extraction.ClipRule("paper", 5)
+        )
+    assert not (tmp_path / "none").exists()
 
 
 def test_objects_keep_their_slots_through_all_phases(found):

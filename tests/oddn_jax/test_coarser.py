@@ -51,7 +51,7 @@ def test_nothing_else_changes_and_gradients_reach_every_fine_weight(params):
     def loss(params):
         return model.loss(coarsen(params), average_pixels(video, 2), keys)[0]["loss"]
 
-    gradient = jax.grad(loss)(params)
+    gradient = jax.jit(jax.grad(loss))(params)
     code = gradient["refinement"]["code"]["kernel"].reshape(2, 2, 3, 2, 3, 5)  # rows, fine, columns, fine
     assert jnp.abs(code).max() > 0
     np.testing.assert_array_equal(code, jnp.broadcast_to(code[:, :1, :, :1], code.shape))

@@ -19,8 +19,13 @@ def with_gradients(function, dtype, inputs, outputs, window):
         jnp.asarray(random.normal(size=shape), dtype)
         for shape in ((3, 6, 9, inputs), (*window, inputs, outputs), (3, 6, 9, outputs))
     )
-    y, pull_back = jax.vjp(function, x, kernel)
-    return y, *pull_back(gradient)
+
+    @jax.jit
+    def compute(x, kernel, gradient):
+        y, pull_back = jax.vjp(function, x, kernel)
+        return y, *pull_back(gradient)
+
+    return compute(x, kernel, gradient)
 
 
 @pytest.mark.parametrize("window", [(3, 3), (5, 3)])

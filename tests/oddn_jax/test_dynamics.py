@@ -25,7 +25,8 @@ def test_permuting_the_previous_frames_slots_changes_no_dynamics(tiny, latents):
 
 def test_dynamics_depend_on_exactly_two_frames(tiny, latents):
     model, variables = tiny
-    jacobian = jax.jacobian(lambda x: model.apply(variables, x, method="distill").dynamics[0])(latents[:1])
+    distill = jax.jit(lambda x: model.apply(variables, x, method="distill").dynamics[0])
+    jacobian = jax.jit(jax.jacobian(distill))(latents[:1])
     depends = np.abs(jacobian[:, :, :, 0]).max((1, 2, 4, 5)) > 0  # [dynamics' frame, input frame]
     np.testing.assert_array_equal(depends, [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
 

@@ -34,8 +34,8 @@ def test_freezing_stops_the_gradient_of_squeezenet_alone():
     video = jax.random.uniform(jax.random.key(0), (1, 8, 8, 3))
     for freeze in (True, False):
         stack = FeatureStack(ODDNConfig(image_height=8, image_width=8, freeze_features=freeze))
-        params = stack.init(jax.random.key(1), video)["params"]
-        gradient = jax.grad(lambda p, stack=stack: stack.apply({"params": p}, video).sum())(params)
+        params = jax.jit(stack.init)(jax.random.key(1), video)["params"]
+        gradient = jax.jit(jax.grad(lambda p, stack=stack: stack.apply({"params": p}, video).sum()))(params)
         largest = {name: max(jnp.abs(x).max() for x in jax.tree.leaves(g)) for name, g in gradient.items()}
         assert (largest["squeezenet"] == 0) == freeze
         assert largest["conv_0"] > 0

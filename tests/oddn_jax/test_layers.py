@@ -14,7 +14,7 @@ from oddn_jax.refinement import NUM_FRAME_CHANNELS, NUM_SLOT_CHANNELS, InputConv
 
 def initial(gain):
     model = IODINE(ODDNConfig.preset("quickstart", pyramid=0, kernel_gain=gain))
-    return flatten_params(model.init(jax.random.key(0), method="initialize_parameters")["params"])
+    return flatten_params(model.initialize(jax.random.key(0)))
 
 
 def test_the_gain_scales_exactly_the_kernels_in_front_of_an_activation():

@@ -1,6 +1,7 @@
 """The cheap form of the backbone: what its parts compute, its count, its coarse form; and the background's slot."""
 
 import dataclasses
+import functools
 from functools import partial
 
 import jax
@@ -181,9 +182,9 @@ def test_the_backgrounds_posterior_is_the_same_in_all_frames_and_steps(
         config = ProvideConfig(**dataclasses.asdict(config))
     model = system(config)
     variables, other = initial_variables(model), video[:, ::-1] / 2
+    infer = jax.jit(functools.partial(model.apply, method="infer"))
     steps = [
-        model.apply(variables, frames, jax.random.key(0), method="infer").trajectory.mean
-        for frames in (video, other)
+        infer(variables, frames, jax.random.key(0)).trajectory.mean for frames in (video, other)
     ]  # [b t r k l]
     np.testing.assert_array_equal(
         steps[0][..., 0, :], np.broadcast_to(steps[0][0, 0, 0, 0], steps[0][..., 0, :].shape)

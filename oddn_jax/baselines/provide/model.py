@@ -207,7 +207,7 @@ class PROVIDE(Backbone):
     @nn.nowrap
     def initialize(self, key: PRNGKeyArray) -> Params:
         """The parameters before the first step; "schedule" holds the weight of the likelihood."""
-        variables = self.init(key, method="initialize_parameters")
+        variables = self.initial_variables(key)
         return {**variables["params"], "schedule": {"nll_weight": jnp.float32(self.config.nll_weight)}}
 
     @nn.nowrap
