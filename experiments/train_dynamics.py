@@ -6,7 +6,8 @@
 
 Without options: the quickstart's run, on a clip of each video that it was trained on. The latents are extracted first,
 as extract_latents does, and kept; then nothing is inferred and decoded any more, and thousands of steps take a minute.
-Slots and pictures stay as they are to the last bit; distiller, relation module and predictor are learned.
+Slots and pictures stay as they are to the last bit; distiller, relation module and predictor are learned. A model may
+be asked for more decodings than it was trained with: its latents then lag less behind what moves.
 """
 
 import argparse
@@ -46,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the latents are kept (default: DATA_DIR/features/MODEL/NAME-CONFIG-CLIPS)",
     )
+    for name, what in (("refinement", "first"), ("tracking", "other")):
+        parser.add_argument(
+            f"--num_{name}_steps",
+            type=int,
+            help=f"decodings of a clip's {what} frames, for the latents and in the file (default: the model's)",
+        )
     parser.add_argument("--num_steps", type=int, default=3000, help="(default: %(default)s)")
     parser.add_argument("--seed", type=parse_seed, default=0, help="(default: %(default)s)")
     parser.add_argument(
@@ -71,10 +78,18 @@ def main(options: argparse.Namespace) -> None:
     found = trained.open_trained(options.run, options.export, options.step)
     if not isinstance(found.model, oddn_jax.ODDN):
         raise ValueError(f"{found.name} is of {type(found.model).__name__}: only ODDN distils dynamics")
+    decodings = {
+        name: getattr(options, name)
+        for name in ("num_refinement_steps", "num_tracking_steps")
+        if getattr(options, name) is not None
+    }
+    config = dataclasses.replace(found.model.config, **decodings)
+    found = found._replace(model=found.model.clone(config=config))
     data = trained.choose_data(found, options)
     split = options.split or SPLIT
     clip = choose_clip(found, data, split, options)
     name = f"{data.name}/{data.config}-{clip.name}_{clip.num_frames}"
+    name += "".join(f"-{option}_{value}" for option, value in decodings.items())
     folder = extraction.default_folder(data.data_dir, found.name, name)
     folder = pathlib.Path(options.features) if options.features else folder
     videos = extraction.extract(found, data, folder, [split], options.limit, clip=clip)[split]
@@ -83,7 +98,7 @@ def main(options: argparse.Namespace) -> None:
 
     model = found.model
     if options.without_relation:
-        model = model.clone(config=dataclasses.replace(model.config, use_relation=False))
+        model = model.clone(config=dataclasses.replace(config, use_relation=False))
     latents = extraction.read_split(folder, split)["latents"]
     is_held_out = np.arange(videos) % HELD_OUT == HELD_OUT - 1
     params, error, copied = latent_dynamics.learn(

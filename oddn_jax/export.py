@@ -186,7 +186,7 @@ def load(path: str | os.PathLike) -> tuple[VideoModel | ALOE, dict]:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the configuration in the header is unusable ({error})") from error
     _check_arrays(arrays, expected, str(path))
-    return model, unflatten_params({name: jnp.asarray(array) for name, array in arrays.items()})
+    return model, unflatten_params(jax.device_put(arrays))
 
 
 def read_provenance(path: str | os.PathLike) -> dict:

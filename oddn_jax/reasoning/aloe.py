@@ -123,7 +123,7 @@ class ALOE(nn.Module):
         config = self.config
         slots = jnp.zeros((1, config.num_frames, config.num_slots, config.feature_size))
         words, choice = (jnp.zeros((1, length), jnp.int32) for length in (QUESTION_LENGTH, CHOICE_LENGTH))
-        return self.init(key, slots, words, choice)["params"]
+        return jax.jit(self.init)(key, slots, words, choice)["params"]
 
     def answer(self, slots: Float[Array, "b t k d"], question: Int[Array, "b q"]) -> Float[Array, "b a"]:
         """Logits of the answers to descriptive questions; entry 0 is padding and no answer.

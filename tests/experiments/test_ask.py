@@ -91,7 +91,8 @@ def test_answers_are_what_the_reasoner_says_of_what_the_model_sees(made, video, 
     slots = ((numbers - np.array(reads["mean"])) * np.array(reads["scale"])).astype("f4")
     slots = jnp.asarray(slots[:, ::-1])  # their order does not matter
     question = jnp.asarray(vocabulary.encode_question(COUNT))
-    logits = model.apply({"params": params}, slots[None], question[None], method="answer")[0]
+    apply = jax.jit(model.apply, static_argnames="method")
+    logits = apply({"params": params}, slots[None], question[None], method="answer")[0]
     shares = jax.nn.softmax(logits[1:])
     count, cause = found["answers"]
     assert count["answer"] == vocabulary.ANSWERS[int(shares.argmax())]
@@ -100,7 +101,7 @@ def test_answers_are_what_the_reasoner_says_of_what_the_model_sees(made, video, 
     )
     choices = jnp.array([vocabulary.encode_choice(choice) for choice in CHOICES])[None]
     question = jnp.asarray(vocabulary.encode_question(CAUSE))
-    logits = model.apply({"params": params}, slots[None], question[None], choices, method="judge")[0]
+    logits = apply({"params": params}, slots[None], question[None], choices, method="judge")[0]
     said = [entry["probability"] for entry in cause["choices"]]
     np.testing.assert_allclose(said, jax.nn.sigmoid(logits), atol=1e-5)
     assert [entry["is_correct"] for entry in cause["choices"]] == (np.array(logits) > 0).tolist()

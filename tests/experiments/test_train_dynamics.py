@@ -98,6 +98,14 @@ def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsy
     for name in ("decoder", "refinement"):
         jax.tree.map(np.testing.assert_array_equal, params[name], whole[name])
 
+    more = oddn.config.num_refinement_steps + 1
+    assert call(*arguments, f"--num_refinement_steps={more}") == 2  # what is there was seen with fewer
+    assert "holds features with another config" in capsys.readouterr().err
+    assert call(*arguments[:-1], f"--features={tmp_path}/longer", f"--num_refinement_steps={more}") == 0
+    longer, params = oddn_jax.load(output)
+    assert longer.config.num_refinement_steps == more
+    jax.tree.map(np.testing.assert_array_equal, params["decoder"], whole["decoder"])
+
 
 @pytest.mark.parametrize(
     "arguments, line",
@@ -107,6 +115,7 @@ def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsy
         (["--limit=3"], "--limit must be at least 10, not 3"),
         (["--num_frames=2"], "--num_frames must be at least 3, not 2"),
         (["--output=a.npz"], "--output=a.npz: the name must end in .safetensors"),
+        (["--export=clevrer", "--num_tracking_steps=1"], "num_tracking_steps=1 must be 0, or at least 2"),
         (["--export=quickstart", "--data=nowhere"], "there is no data set 'nowhere'"),
     ],
 )
