@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from experiments.config import TrainConfig, longest_clip
@@ -195,7 +195,7 @@ def largest_batch(
 
 def run_once(inputs: tuple[Any, ...], compiled: jax.stages.Compiled) -> int | None:
     """Runs a step on zeros; the most bytes that the first device has had in use, of all that ran so far."""
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding), inputs)
+    zeros = jax.tree.map(lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding), inputs)
     jax.block_until_ready(compiled(*zeros))
     return peak_bytes()
 

@@ -54,7 +54,7 @@ def test_the_compiler_agrees_where_nothing_is_repeated():
     config = get_config().model
     model = oddn_jax.baselines.IODINE(config)
     video, key = jnp.zeros((2, 16, 16, 3)), jax.random.key(0)
-    params = model.init(key, method="initialize_parameters")
+    params = model.initial_variables(key)
 
     def infer(params, video):
         return model.apply(params, video, key, method="infer").decoded.reconstruction

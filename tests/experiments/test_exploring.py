@@ -65,8 +65,8 @@ def rolled(thinker, latents, dynamics=None, use_relation=True):
     options = dict(num_slots=latents.shape[1], use_relation=use_relation)
     model = oddn_jax.ODDN(dataclasses.replace(thinker.model.config, **options))
     dynamics = None if dynamics is None else jnp.asarray(dynamics)
-    apply = functools.partial(model.apply, model.to_variables(thinker.params))
-    return apply(jnp.asarray(latents), num_steps=15, dynamics=dynamics, method="rollout")
+    roll = jax.jit(functools.partial(model.apply, num_steps=15, method="rollout"))
+    return roll(model.to_variables(thinker.params), jnp.asarray(latents), dynamics=dynamics)
 
 
 def assert_imagined(imagined, rollout):
