@@ -4,7 +4,7 @@
     python -m experiments.train_dynamics --export=clevrer --limit=400 --output=clevrer_dynamics.safetensors
     python -m experiments.train_dynamics --run=runs/k7 --without_relation
 
-Without options: the quickstart's run, on a clip of each video that it was trained on. The latents are extracted first,
+Without options: the quickstart's run, on clips of the videos that it was trained on. The latents are extracted first,
 as extract_latents does, and kept; then nothing is inferred and decoded any more, and thousands of steps take a minute.
 Slots and pictures stay as they are to the last bit; distiller, relation module and predictor are learned. A model may
 be asked for more decodings than it was trained with: its latents then lag less behind what moves.
@@ -13,6 +13,7 @@ be asked for more decodings than it was trained with: its latents then lag less 
 import argparse
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,14 +23,14 @@ from data_pipelines.seeds import parse_seed
 from data_pipelines.whole_files import check_output
 from experiments import command_line
 from experiments.config import DataConfig
-from experiments.evaluation.scoring import RULES, Clips, count_clips
+from experiments.evaluation.scoring import Clips, count_clips
 from experiments.runs import datasets, trained
 from experiments.training import latent_dynamics
 from experiments.vqa import extraction
 
 DEFAULT_OUTPUT = "oddn_dynamics.safetensors"
 SPLIT = "train"
-HELD_OUT = 10  # every tenth video is not learned from
+HELD_OUT = 10  # every tenth scene is not learned from
 NUM_FRAMES = 12
 
 
@@ -37,15 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this program's options."""
     trained.add_arguments(parser)
     trained.add_data_arguments(parser, default_split=SPLIT)
-    parser.add_argument(
-        "--clips", choices=RULES, help="one of each video (default: paper, or first without any)"
-    )
-    parser.add_argument("--num_frames", type=int, help=f"frames of a clip (default: {NUM_FRAMES}, or all)")
     parser.add_argument("--limit", type=int, help="only the first so many clips (default: all)")
+    parser.add_argument(
+        "--num_whole_videos",
+        type=int,
+        default=600,
+        help="of so many videos all frames too, at most --limit; 0: of none (default: %(default)s)",
+    )
     parser.add_argument(
         "--features",
         metavar="DIR",
-        help="where the latents are kept (default: DATA_DIR/features/MODEL/NAME-CONFIG-CLIPS)",
+        help="where the latents are kept (default: DATA_DIR/features/MODEL)",
     )
     for name, what in (("refinement", "first"), ("tracking", "other")):
         parser.add_argument(
@@ -71,9 +74,9 @@ def main(options: argparse.Namespace) -> None:
     if output.suffix != ".safetensors":
         raise ValueError(f"--output={output}: the name must end in .safetensors")
     check_output(output, "--output")
-    for name, least in (("limit", HELD_OUT), ("num_frames", 3), ("num_steps", 2)):
+    for name, least in (("limit", HELD_OUT), ("num_whole_videos", HELD_OUT), ("num_steps", 2)):
         value = getattr(options, name)
-        if value is not None and value < least:
+        if value is not None and value < least and (name, value) != ("num_whole_videos", 0):
             raise ValueError(f"--{name} must be at least {least}, not {value}")
     found = trained.open_trained(options.run, options.export, options.step)
     if not isinstance(found.model, oddn_jax.ODDN):
@@ -87,30 +90,21 @@ def main(options: argparse.Namespace) -> None:
     found = found._replace(model=found.model.clone(config=config))
     data = trained.choose_data(found, options)
     split = options.split or SPLIT
-    clip = choose_clip(found, data, split, options)
-    name = f"{data.name}/{data.config}-{clip.name}_{clip.num_frames}"
-    name += "".join(f"-{option}_{value}" for option, value in decodings.items())
-    folder = extraction.default_folder(data.data_dir, found.name, name)
-    folder = pathlib.Path(options.features) if options.features else folder
-    videos = extraction.extract(found, data, folder, [split], options.limit, clip=clip)[split]
-    if videos < HELD_OUT:
-        raise ValueError(f"{data.name}/{data.config} has {videos} {split} clips: {HELD_OUT} are needed")
-
+    kinds = choose_kinds(found, data, split, options)
+    suffix = "".join(f"-{option}_{value}" for option, value in decodings.items())
+    learned_from, held_out = see(found, data, split, kinds, suffix, options.features)
     model = found.model
     if options.without_relation:
         model = model.clone(config=dataclasses.replace(config, use_relation=False))
-    latents = extraction.read_split(folder, split)["latents"]
-    is_held_out = np.arange(videos) % HELD_OUT == HELD_OUT - 1
     params, error, copied = latent_dynamics.learn(
-        model, found.params, latents[~is_held_out], latents[is_held_out], options.num_steps, options.seed
+        model, found.params, learned_from, held_out[0], options.num_steps, options.seed
     )
     facts = {
         "steps": options.num_steps,
         "seed": options.seed,
         "data": f"{data.name}/{data.config}",
         "split": split,
-        "clips": clip._asdict(),
-        "videos": int((~is_held_out).sum()),
+        "clips": [clip._asdict() | {"videos": len(of)} for clip, of in zip(kinds, learned_from)],
         "held_out": {"error": error, "copied": copied},
         "of": found.name,
     }
@@ -120,18 +114,54 @@ def main(options: argparse.Namespace) -> None:
     print(f"written to {output}; score it with `python -m experiments.evaluate --export={output}`")
 
 
-def choose_clip(
+def see(
+    found: trained.Trained,
+    data: DataConfig,
+    split: str,
+    kinds: Mapping[extraction.ClipRule, int | None],
+    suffix: str,
+    features: str | None,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The latents f32[v t k l] of each kind of clips, extracted where they are not there yet: to learn from, held out.
+
+    Raises:
+        FileNotFoundError, ValueError: as `extraction.extract`, or there are too few clips.
+    """
+    learned_from, held_out = [], []
+    for clip, limit in kinds.items():
+        name = f"{data.name}-{data.config}-{clip.name}_{clip.num_frames}{suffix}"
+        folder = extraction.default_folder(data.data_dir, found.name, name)
+        folder = pathlib.Path(features, folder.name) if features else folder
+        number = extraction.extract(found, data, folder, [split], limit, clip=clip)[split]
+        arrays = extraction.read_split(folder, split)
+        is_held_out = arrays["scene_index"] % HELD_OUT == HELD_OUT - 1  # the same videos of each kind
+        if is_held_out.all() or not is_held_out.any():
+            raise ValueError(
+                f"{number} {split} clips of {data.name}/{data.config} are too few to hold some out: take more"
+            )
+        learned_from.append(arrays["latents"][~is_held_out])
+        held_out.append(arrays["latents"][is_held_out])
+    return learned_from, held_out
+
+
+def choose_kinds(
     found: trained.Trained, data: DataConfig, split: str, options: argparse.Namespace
-) -> extraction.ClipRule:
-    """The clips that the options ask for; silent, the paper's if there are some, of 12 frames if there are as many."""
+) -> dict[extraction.ClipRule, int | None]:
+    """What is learned from: kinds of clips, and how many of each, at most.
+
+    The paper's clips if there are some, otherwise the beginning of each video; and all frames of some, in which slots
+    have been tracked for long (our choice, diary "dynamics and velocity").
+    """
     dataset_dir = datasets.find(data, found.model.config, [split])
     available = datasets.frames_available(dataset_summary(dataset_dir, split), data.stride)
-    num_frames = options.num_frames or min(NUM_FRAMES, available)
-    rule = options.clips
-    if rule is None:
-        of_paper = Clips(dataset_dir, split, "paper", num_frames, data.stride)
-        rule = "paper" if count_clips(of_paper) else "first"
-    return extraction.ClipRule(rule, num_frames)
+    num_frames = min(NUM_FRAMES, available)
+    of_paper = Clips(dataset_dir, split, "paper", num_frames, data.stride)
+    clip = extraction.ClipRule("paper" if count_clips(of_paper) else "first", num_frames)
+    kinds: dict[extraction.ClipRule, int | None] = {clip: options.limit}
+    if options.num_whole_videos:
+        whole = extraction.ClipRule("first", available)
+        kinds.setdefault(whole, min(options.num_whole_videos, options.limit or options.num_whole_videos))
+    return kinds
 
 
 if __name__ == "__main__":

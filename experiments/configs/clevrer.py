@@ -13,7 +13,7 @@ VARIANT is a preset, or changes to one, joined by commas: `prediction`, `no_rela
 | reasoning  | CLEVRER, 64x96   | not run yet | 1 GPU and more | not run yet                          |
 | any change | as its preset    | not run yet | 1 GPU and more | not run yet                          |
 
-That of `clevrer` is the bundled model's, of four stages (docs/diary/six_objects.md).
+That of `clevrer` is the bundled model's, of three stages, before more decodings and new dynamics (docs/results.md).
 """
 
 from experiments.config import DataConfig, TrainConfig

@@ -1,7 +1,7 @@
 """The dynamics alone, learned from the latents of whole videos: no picture is decoded, seconds instead of hours."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ EVERY = 500  # steps between two lines
 def learn(
     model: ODDN,
     params: Mapping[str, Any],
-    latents: np.ndarray,
+    latents: Sequence[np.ndarray],
     held_out: np.ndarray,
     num_steps: int,
     seed: int,
@@ -34,8 +34,9 @@ def learn(
 
     Args:
         params: the model's, of which those of `MODULES` are not read.
-        latents: f32[v t k l], the posteriors' means of the training videos; they stay as they are.
-        held_out: the same of other videos, which are only looked at.
+        latents: of each kind of clips f32[v t k l], the posteriors' means; they stay as they are. Each kind gives as
+            many windows to a step.
+        held_out: of other videos, which are only looked at.
 
     Returns:
         All parameters, and, on the videos held out, half of the squared error of the next frame's latents, summed over
@@ -44,8 +45,9 @@ def learn(
     Raises:
         ValueError: fewer than three frames, or the training diverges.
     """
-    if latents.shape[1] < 3:
-        raise ValueError(f"videos of {latents.shape[1]} frames cannot be learned from: dynamics need three")
+    shortest = min(kind.shape[1] for kind in latents)
+    if shortest < 3:
+        raise ValueError(f"videos of {shortest} frames cannot be learned from: dynamics need three")
     others = {name: value for name, value in params.items() if name not in MODULES}
     learned = _initial(model, seed)
     schedule = optax.warmup_cosine_decay_schedule(
@@ -73,12 +75,15 @@ def learn(
 
     step, score = (jax.jit(function, compiler_options=options) for function in (step, score))
     copied = float(((held_out[:, 2:] - held_out[:, 1:-1]) ** 2).sum((-2, -1)).mean() / 2)
-    frames = min(FRAMES, latents.shape[1])
+    frames = min(FRAMES, shortest)
     random, state, losses = np.random.default_rng(seed), optimizer.init(learned), []
     for number in range(1, num_steps + 1):
-        videos = random.integers(len(latents), size=(CLIPS, 1))
-        starts = random.integers(latents.shape[1] - frames + 1, size=(CLIPS, 1))
-        learned, state, loss = step(learned, state, latents[videos, starts + np.arange(frames)])
+        windows = []
+        for kind in latents:
+            videos = random.integers(len(kind), size=(CLIPS // len(latents), 1))
+            starts = random.integers(kind.shape[1] - frames + 1, size=videos.shape)
+            windows.append(kind[videos, starts + np.arange(frames)])
+        learned, state, loss = step(learned, state, np.concatenate(windows))
         losses.append(loss)
         if number % EVERY == 0 or number == num_steps:
             error = float(score(learned, held_out))

@@ -27,9 +27,9 @@ def scores(tmp_path_factory):
 
 def test_it_separates_objects_and_the_background(scores):
     assert scores["fg_ari"]["n"] == CLIPS
-    assert scores["fg_ari"]["mean"] > 0.70
-    assert scores["miou"]["mean"] > 0.36
-    assert scores["ari"]["mean"] > 0.50
+    assert scores["fg_ari"]["mean"] > 0.74
+    assert scores["miou"]["mean"] > 0.40
+    assert scores["ari"]["mean"] > 0.53
 
 
 def test_objects_keep_their_slots_through_ten_frames(scores):
@@ -38,13 +38,18 @@ def test_objects_keep_their_slots_through_ten_frames(scores):
 
 def test_it_draws_them(scores):
     """The mean image has an error of 0.012."""
-    assert scores["mse"]["mean"] < 0.0036
+    assert scores["mse"]["mean"] < 0.0030
 
 
 def test_it_predicts_them_better_than_the_last_frame_repeated(scores):
-    """From the second frame on, and in all of 200 clips from the first."""
     ratio = [scores["predicted_mse"]["mean"][n] / scores["copy_last_mse"]["mean"][n] for n in range(6)]
-    assert max(ratio[1:]) < 0.9
+    assert max(ratio) < 0.95
+
+
+def test_it_foresees_where_objects_go(scores):
+    """Closer than objects that stay, by a tenth at least in five frames; by an eighth in all six of 200 clips."""
+    placed, stayed = (scores[name]["mean"] for name in ("predicted_centre_error", "copy_last_centre_error"))
+    assert all(placed[n] < 0.9 * stayed[n] for n in range(5))
 
 
 def test_the_header_states_such_scores(scores):

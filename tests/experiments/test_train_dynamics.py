@@ -29,7 +29,8 @@ def straight(videos: int) -> np.ndarray:
 
 def learn(num_steps: int = 400, seed: int = 0):
     model = oddn_jax.ODDN(CONFIG)
-    return latent_dynamics.learn(model, BEFORE, straight(100), straight(20), num_steps, seed)
+    kinds = straight(100), straight(50)[:, 1:]  # their lengths differ
+    return latent_dynamics.learn(model, BEFORE, kinds, straight(20), num_steps, seed)
 
 
 def test_the_loss_written_out():
@@ -72,7 +73,7 @@ def test_new_dynamics_begin_with_repeating_and_learn_to_go_on():
 
 def test_too_short_videos_say_so():
     with pytest.raises(ValueError, match="videos of 2 frames cannot be learned from"):
-        latent_dynamics.learn(oddn_jax.ODDN(CONFIG), {}, straight(4)[:, :2], straight(4), 2, 0)
+        latent_dynamics.learn(oddn_jax.ODDN(CONFIG), {}, [straight(4), straight(4)[:, :2]], straight(4), 2, 0)
 
 
 def call(*arguments: str) -> int:
@@ -81,7 +82,7 @@ def call(*arguments: str) -> int:
     return ending.value.code
 
 
-def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsys):
+def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsys, monkeypatch):
     run, output = tmp_path / "run", tmp_path / "new.safetensors"
     write_run(run, data_dir)
     arguments = (f"--run={run}", f"--output={output}", "--num_steps=4", f"--features={tmp_path}/seen")
@@ -90,18 +91,22 @@ def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsy
     oddn, params = oddn_jax.load(output)
     assert not oddn.config.use_relation and "relation" not in params
     facts = oddn_jax.read_provenance(output)["dynamics"]
-    assert (facts["steps"], facts["videos"], facts["split"]) == (4, 15, "train")
-    assert facts["clips"] == {"name": "first", "num_frames": 10}  # they have no clip of the paper's kind
+    assert (facts["steps"], facts["split"]) == (4, "train")
+    # No video has a clip of the paper's kind, and none is longer than a clip.
+    assert facts["clips"] == [{"name": "first", "num_frames": 10, "videos": 15}]
     assert call(*arguments) == 0 and "16 videos are there, 0 to do" in capsys.readouterr().err
     _, whole = oddn_jax.load(output)
     assert "relation" in whole
     for name in ("decoder", "refinement"):
         jax.tree.map(np.testing.assert_array_equal, params[name], whole[name])
 
+    monkeypatch.setattr(train_dynamics, "NUM_FRAMES", 5)  # shorter clips, and whole videos beside them
     more = oddn.config.num_refinement_steps + 1
-    assert call(*arguments, f"--num_refinement_steps={more}") == 2  # what is there was seen with fewer
-    assert "holds features with another config" in capsys.readouterr().err
-    assert call(*arguments[:-1], f"--features={tmp_path}/longer", f"--num_refinement_steps={more}") == 0
+    assert call(*arguments, f"--num_refinement_steps={more}", "--num_whole_videos=11") == 0
+    assert oddn_jax.read_provenance(output)["dynamics"]["clips"] == [
+        {"name": "first", "num_frames": 5, "videos": 15},
+        {"name": "first", "num_frames": 10, "videos": 10},
+    ]
     longer, params = oddn_jax.load(output)
     assert longer.config.num_refinement_steps == more
     jax.tree.map(np.testing.assert_array_equal, params["decoder"], whole["decoder"])
@@ -113,7 +118,7 @@ def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsy
         (["--num_steps=1"], "--num_steps must be at least 2, not 1"),
         (["--seed=-1"], "--seed"),
         (["--limit=3"], "--limit must be at least 10, not 3"),
-        (["--num_frames=2"], "--num_frames must be at least 3, not 2"),
+        (["--num_whole_videos=9"], "--num_whole_videos must be at least 10, not 9"),
         (["--output=a.npz"], "--output=a.npz: the name must end in .safetensors"),
         (["--export=clevrer", "--num_tracking_steps=1"], "num_tracking_steps=1 must be 0, or at least 2"),
         (["--export=quickstart", "--data=nowhere"], "there is no data set 'nowhere'"),
