@@ -68,7 +68,7 @@ def main(options: argparse.Namespace) -> None:
     """Learns, and says how far predictions are from the latents to come.
 
     Raises:
-        FileNotFoundError, ValueError: the model, the data or an option is unusable; nothing is written then.
+        FileNotFoundError, ValueError: the model, the data or an option is unusable; no model is written then.
     """
     output = pathlib.Path(options.output)
     if output.suffix != ".safetensors":
