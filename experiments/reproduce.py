@@ -13,16 +13,18 @@ systems.
 Runs lie below WORKDIR/BUDGET, each a run folder as train_baseline, finetune_collision and clevrer_vqa make them; tables
 share them. Each is a line on stderr; what it says is in log.txt there. The numbers go to stdout, to BUDGET-TARGET.csv
 and .png in WORKDIR, with `all` and `page` to BUDGET.md too. The same command again goes on where it was stopped; what
-is trained and scored stays. Table 4 needs no training.
+is trained and scored stays, also what stands in the CSV files alone. Table 4 needs no training.
 """
 
 import argparse
 import pathlib
 
 from experiments import command_line
-from experiments.reproduction import costs, page, results, sweep
-from experiments.reproduction.budgets import BUDGETS, plan, select
+from experiments.reproduction import costs, ledger, page, results, sweep
+from experiments.reproduction.budgets import BUDGETS, Entry, plan, select
+from experiments.reproduction.comparison import Result
 from experiments.reproduction.targets import TARGETS
+from experiments.runs.logs import say
 
 MOST_SEEDS = 1_000  # all runs are planned before the first; our choice
 
@@ -55,13 +57,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def planned(
+    options: argparse.Namespace,
+) -> tuple[dict[str, list[Entry]], dict[str, dict[tuple[str, int], Result]], dict[str, list[Entry]]]:
+    """By name of the table: its runs, the results of those that need not be made, and the runs that do."""
+    workdir, budget = pathlib.Path(options.workdir), BUDGETS[options.budget]
+    seeds, plans, known = options.seeds or budget.num_seeds, {}, {}
+    for name in list(TARGETS) if options.target == "all" else [options.target]:
+        file = workdir / f"{options.budget}-{name}.csv"
+        held = 0 if options.only else ledger.num_seeds(file)
+        plans[name] = plan(
+            TARGETS[name], budget, workdir / options.budget, max(seeds, held), options.data, options.data_dir
+        )
+        known[name] = {} if options.only else ledger.known_results(file, TARGETS[name], plans[name], seeds)
+    if options.only:
+        plans = select(plans, options.only)
+    missing = {
+        name: [
+            entry for entry in entries if entry.seed < seeds and (entry.row, entry.seed) not in known[name]
+        ]
+        for name, entries in plans.items()
+    }
+    return plans, known, missing
+
+
 def main(options: argparse.Namespace) -> None:
     """Makes the target, and prints it.
 
     Raises:
-        ValueError, FileNotFoundError: an option or the data is unusable; or, at the end, runs have failed.
+        ValueError, FileNotFoundError: an option, the data or a CSV file is unusable; or, at the end, runs have failed.
     """
-    workdir, budget = pathlib.Path(options.workdir), BUDGETS[options.budget]
+    workdir = pathlib.Path(options.workdir)
     if options.seeds is not None and not 1 <= options.seeds <= MOST_SEEDS:
         raise ValueError(f"--seeds must be from 1 to {MOST_SEEDS}, not {options.seeds}")
     if options.data is not None and options.data.count("/") != 1:
@@ -74,23 +100,23 @@ def main(options: argparse.Namespace) -> None:
             "table4 needs no training" if options.dry_run else results.report_computation(workdir / "table4")
         )
         return
-    names = list(TARGETS) if options.target == "all" else [options.target]
-    seeds, folder = options.seeds or budget.num_seeds, workdir / options.budget
-    plans = {
-        name: plan(TARGETS[name], budget, folder, seeds, options.data, options.data_dir) for name in names
-    }
-    if options.only:
-        plans = select(plans, options.only)
-    every = [entry for entries in plans.values() for entry in entries]
+    plans, known, missing = planned(options)
+    every = [entry for entries in missing.values() for entry in entries]
+    num_known = sum(map(len, known.values()))
     if options.dry_run:
-        titles = "\n".join(TARGETS[name].title for name in names)
-        print(f"{titles}\nbudget {options.budget}, {results.numbered(range(seeds))}")
+        titles = "\n".join(TARGETS[name].title for name in plans)
+        seeds = sorted({entry.seed for entry in every})
+        print(
+            f"{titles}\nbudget {options.budget}, {results.numbered(seeds) if seeds else 'nothing to train'}"
+        )
         print(costs.table(every, options.timed_steps))
         return
-    sweep.check_data(plans)
-    for found in sweep.measure_all(plans, folder):
-        # After each seed, so that who stops early has whole tables of fewer.
-        texts = results.report_all(plans, found, options)
+    if num_known:
+        say(f"{num_known} results stand in the CSV files and have no run here: kept")
+    sweep.check_data(missing)
+    for found in sweep.measure_all(missing, workdir / options.budget):
+        # After each table and seed, so that who stops early has what there is.
+        texts = results.report_all(plans, found, known, options)
     print("\n\n".join(texts))
     failed = [line for outcome in found.values() for line in outcome.failed.values()]
     if failed:

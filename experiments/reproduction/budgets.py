@@ -1,6 +1,7 @@
 """How much each system is trained: the same steps, batch, clips and seeds for all, each with its own optimiser."""
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from experiments.config import TrainConfig, VQAConfig, longest_clip
 from experiments.configs import baselines, clevrer_vqa
 from experiments.reproduction.targets import Row, Target
+from experiments.runs import run_folder
 
 
 class Budget(NamedTuple):
@@ -20,6 +22,10 @@ class Budget(NamedTuple):
     answering: Mapping[str, Any] = MappingProxyType({})  # options of VQAConfig
     scenes: str = ""  # a config of simulated_clevrer to train on; empty: the systems' own
     num_predicted: int | None = None  # frames in Figure 7; None: the models' six
+
+
+# Where things lie: the same run elsewhere gives the same numbers.
+PLACES = frozenset("workdir init_from data.data_dir data_dir features_dir features_of".split())
 
 
 class Stage(NamedTuple):
@@ -42,6 +48,12 @@ class Entry(NamedTuple):
     def label(self) -> str:
         """What it is called, as `--only` takes it."""
         return f"{self.row}, seed {self.seed}"
+
+    @property
+    def recipe(self) -> str:
+        """Twelve hexadecimal digits for all that its numbers hang on but the code and the machine."""
+        configs = [run_folder.fingerprint(stage.config, PLACES) for stage in self.stages]
+        return hashlib.sha256(repr((configs, self.by_programs, self.num_predicted)).encode()).hexdigest()[:12]
 
 
 BUDGETS = {

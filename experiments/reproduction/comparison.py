@@ -19,6 +19,15 @@ class Score(NamedTuple):
 
 
 Scores = Mapping[str, Mapping[str, Score]]  # by row, by metric
+
+
+class Result(NamedTuple):
+    """What a run gives a table."""
+
+    scores: Scores  # its own and those of the references that were measured with it
+    facts: Mapping[str, Any]  # where they come from, as `files.FACTS` names it
+
+
 # References that `evaluation.summaries` gives with every model, as a table names them, and what is measured of each
 # predicted frame.
 REFERENCES = {
@@ -77,11 +86,20 @@ def _answer_scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Score]:
     return found
 
 
-def over_seeds(results: Mapping[tuple[str, int], Mapping[str, Score]]) -> dict[str, dict[str, Score]]:
+def by_row(results: Mapping[tuple[str, int], Result]) -> dict[tuple[str, int], Result]:
+    """A result for each row and seed, references among them: of these the last run's that has them."""
+    return {
+        (row, seed): Result({row: scores}, result.facts)
+        for (_, seed), result in results.items()
+        for row, scores in result.scores.items()
+    }
+
+
+def over_seeds(results: Mapping[tuple[str, int], Result]) -> dict[str, dict[str, Score]]:
     """The means over seeds, by row and metric, and their standard errors; of a single seed its own."""
     collected: dict[str, dict[str, list[Score]]] = {}
-    for (row, _), scores in results.items():
-        for metric, score in scores.items():
+    for (row, _), result in by_row(results).items():
+        for metric, score in result.scores[row].items():
             collected.setdefault(row, {}).setdefault(metric, []).append(score)
     return {
         row: {metric: _mean(scores) for metric, scores in metrics.items()}

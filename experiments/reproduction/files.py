@@ -21,14 +21,14 @@ from experiments.pictures.drawing import (
     slot_color,
     stack,
 )
-from experiments.reproduction.comparison import Score, Scores, frame_scores
+from experiments.reproduction.comparison import Result, Score, Scores, by_row, frame_scores
 from experiments.reproduction.targets import Metric, Target
 from oddn_jax.fields import shorten
 
-COLUMNS = (
-    "target budget data simulated split metric row seed paper ours standard_error n over steps run params_sha256 "
-    "commit hardware command"
-).split()
+# What all numbers of a run have in common: its data, how many clips or videos were scored, and how it is made again.
+FACTS = "data simulated split scored steps run recipe params_sha256 commit hardware command".split()
+COLUMNS = [*"target budget metric row seed paper ours standard_error n over".split(), *FACTS]
+REMEDY = "delete it, and make the table again"
 
 
 def write_csv(path: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -57,18 +57,16 @@ def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
             names = reader.fieldnames or ()
             lines = list(reader)
     except csv.Error as error:
-        raise ValueError(f"{path} cannot be read ({error}): make the table again") from None
+        raise ValueError(f"{path} cannot be read ({error}): {REMEDY}") from None
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise ValueError(
-            f"{path} has no column {missing[0]!r}: an earlier version wrote it, make the table again"
-        )
+        raise ValueError(f"{path} has no column {missing[0]!r}: an earlier version wrote it; {REMEDY}")
     for number, line in enumerate(lines, 1):
         wrong = _wrong_entry(line)
         if wrong:
-            raise ValueError(f"{path}: entry {number} {wrong}: make the table again")
+            raise ValueError(f"{path}: entry {number} {wrong}: {REMEDY}")
     if not lines:
-        raise ValueError(f"{path} holds no entries: make the table again")
+        raise ValueError(f"{path} holds no entries: {REMEDY}")
     return lines
 
 
@@ -99,10 +97,30 @@ def read_scores(target: Target, lines: Sequence[Mapping[str, str]]) -> dict[str,
         key = next((key for key in scales if _is_of(key, line["metric"])), None)
         if line["seed"] != "all" or not line["ours"] or key is None:
             continue
-        error = float(line["standard_error"]) / scales[key] if line["standard_error"] else None
-        score = Score(float(line["ours"]) / scales[key], error, int(line["n"]), line["over"])
-        found.setdefault(line["row"], {})[line["metric"]] = score
+        found.setdefault(line["row"], {})[line["metric"]] = _score(line, scales[key])
     return found
+
+
+def read_results(target: Target, lines: Sequence[Mapping[str, str]]) -> dict[str, Result]:
+    """What each run in lines of a CSV file gave, by its recipe, in the units that runs have.
+
+    Raises:
+        ValueError: a number is none.
+    """
+    scales = {metric.key: metric.scale for metric in target.metrics}
+    found: dict[str, Result] = {}
+    for line in lines:
+        key = next((key for key in scales if _is_of(key, line["metric"])), None)
+        if line["seed"] != "all" and key is not None:
+            new = Result({}, {name: line[name] for name in FACTS})
+            scores = found.setdefault(line["recipe"], new).scores
+            scores.setdefault(line["row"], {})[line["metric"]] = _score(line, scales[key])
+    return found
+
+
+def _score(line: Mapping[str, str], scale: float) -> Score:
+    error = float(line["standard_error"]) / scale if line["standard_error"] else None
+    return Score(float(line["ours"]) / scale, error, int(line["n"]), line["over"])
 
 
 def _is_of(key: str, name: str) -> bool:
@@ -112,27 +130,25 @@ def _is_of(key: str, name: str) -> bool:
 
 def csv_lines(
     target: Target,
-    results: Mapping[tuple[str, int], Mapping[str, Score]],
+    results: Mapping[tuple[str, int], Result],
     means: Scores,
-    facts: Mapping[tuple[str, int], Mapping[str, Any]],
     common: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """A line for each metric, row and seed, and the mean over seeds beside the paper's number as seed "all".
 
     Args:
-        results: by row and seed, by metric.
+        results: by row and seed of the run.
         means: over the seeds.
-        facts: columns that a row and seed has for itself.
         common: columns of all lines.
     """
     lines = []
     rows = [*(row.name for row in target.rows), *target.references]
+    shown = {key: result for key, result in by_row(results).items() if key[0] in rows}
     for metric in target.metrics:
-        for (row, seed), scores in results.items():
-            if row not in rows:
-                continue
-            own = {**common, **facts.get((row, seed), {}), "row": row, "seed": seed}
-            lines += [own | found for found in _csv_scores(metric, scores)]
+        for row, seed in sorted(shown, key=lambda key: (rows.index(key[0]), key[1])):
+            result = shown[row, seed]
+            own = {**common, **result.facts, "row": row, "seed": seed}
+            lines += [own | found for found in _csv_scores(metric, result.scores[row])]
         for row in rows:
             paper = {"paper": metric.paper[row]} if metric.paper.get(row) is not None else {}
             own = {**common, **paper, "row": row, "seed": "all"}
@@ -176,8 +192,8 @@ def draw_computation(title: str, gflops: Mapping[str, Mapping[str, float]]) -> I
     """Bars of GFLOP, a panel for each way of counting, by way and row."""
     figure = new_figure(760, 150 * len(gflops) + 40)
     figure.suptitle(title, fontsize=11)
-    for axes, (label, by_row) in zip(figure.subplots(len(gflops), squeeze=False)[:, 0], gflops.items()):
-        axes.barh(list(by_row), list(by_row.values()), color=np.array(slot_color(4)) / 255)
+    for axes, (label, values) in zip(figure.subplots(len(gflops), squeeze=False)[:, 0], gflops.items()):
+        axes.barh(list(values), list(values.values()), color=np.array(slot_color(4)) / 255)
         axes.invert_yaxis()
         label_axes(axes, label, "")
     return render(figure)

@@ -47,14 +47,16 @@ def section(folder: pathlib.Path, budget: str, name: str) -> list[str]:
     """The paragraphs of a table or figure."""
     target, lines = TARGETS[name], files.read_csv(folder / f"{budget}-{name}.csv")
     scores = files.read_scores(target, lines)
-    runs = {(line["row"], line["seed"]): line for line in lines if line["run"]}
+    systems = {row.name for row in target.rows} | {"blind"}
+    runs = {(line["row"], line["seed"]): line for line in lines if line["run"] and line["row"] in systems}
     seeds = sorted({seed for _, seed in runs}, key=int)
     simulated = "*simulated*" if lines[0]["simulated"] == "simulated" else "real"
     hardware = ", ".join(sorted({line["hardware"] for line in runs.values()}))
     quoted = any(metric.paper for metric in target.metrics)
     parts = [
         f"## {target.title}",
-        f"{lines[0]['data']}, {simulated}, {lines[0]['split']} split; seeds {', '.join(seeds)}; {hardware}. "
+        f"{lines[0]['data']}, {simulated}, {lines[0]['split']} split, {lines[0]['scored']}; "
+        f"seeds {', '.join(seeds)}; {hardware}. "
         + (f"In brackets: {paper.LABEL}." if quoted else "The paper has no numbers for this."),
         _table(target, scores),
         f"![{target.title}]({budget}-{name}.png)" if (folder / f"{budget}-{name}.png").is_file() else "",

@@ -13,6 +13,7 @@ from experiments.evaluation import paper
 from experiments.pictures import drawing
 from experiments.reproduction import comparison, computation, files, page, running
 from experiments.reproduction.budgets import Entry, Stage
+from experiments.reproduction.comparison import Result
 from experiments.reproduction.sweep import Outcome
 from experiments.reproduction.targets import TARGETS, Target
 
@@ -35,54 +36,84 @@ def report_computation(output: pathlib.Path) -> str:
 
 
 def report_all(
-    plans: Mapping[str, Sequence[Entry]], found: Mapping[str, Outcome], options: argparse.Namespace
+    plans: Mapping[str, Sequence[Entry]],
+    found: Mapping[str, Outcome],
+    known: Mapping[str, Mapping[tuple[str, int], Result]],
+    options: argparse.Namespace,
 ) -> list[str]:
     """The texts of all tables that have a run; their files, and with the target `all` the page, are written.
 
     Args:
+        known: results that need no run, by name of the table, row and seed.
         options: of `experiments.reproduce`. With `only` no table is written: one run is none.
     """
     workdir, texts = pathlib.Path(options.workdir), []
     extra = f" --data={shlex.quote(options.data)}" if options.data else ""
-    for name, outcome in found.items():
-        if outcome.records:
+    for name, entries in plans.items():
+        outcome = found.get(name, Outcome({}, {}))
+        command = f"python -m experiments.reproduce {name} --budget={options.budget}{extra}"
+        results = {
+            (entry.row, entry.seed): result_of(entry, outcome.records[entry.row, entry.seed], command)
+            if (entry.row, entry.seed) in outcome.records
+            else known[name][entry.row, entry.seed]
+            for entry in entries
+            if (entry.row, entry.seed) in {**outcome.records, **known[name]}
+        }
+        if results:
             output = None if options.only else workdir / f"{options.budget}-{name}"
-            texts.append(report(name, options.budget, plans[name], outcome, output, extra))
+            texts.append(report(name, options.budget, entries, results, outcome, output))
     if texts and options.target == "all" and not options.only:
         report_computation(workdir / "table4")
         texts.append(f"all on one page: {page.write(workdir, options.budget)}")
     return texts
 
 
+def result_of(entry: Entry, record: Mapping[str, Any], command: str) -> Result:
+    """What a run's record gives a table.
+
+    Args:
+        command: that makes the table.
+    """
+    last = last_trained(entry)
+    facts = {
+        "data": record.get("data", record.get("questions")),
+        "simulated": "simulated" if record["simulated"] else "real",
+        "scored": f"{record['num_clips']} clips"
+        if "num_clips" in record
+        else f"{record['num_videos']} videos",
+        "steps": last.config.num_steps,
+        "run": last.folder,
+        "recipe": entry.recipe,
+        "command": f"{command} --only={shlex.quote(entry.label)}",
+        **{name: record[name] for name in ("split", "params_sha256", "commit", "hardware")},
+    }
+    return Result(comparison.read_scores(entry.row, record), facts)
+
+
+def last_trained(entry: Entry) -> Stage:
+    """The last run of an entry that is trained: programs are not."""
+    return entry.stages[-2 if entry.by_programs else -1]
+
+
 def report(
     name: str,
     budget: str,
     entries: Sequence[Entry],
+    results: Mapping[tuple[str, int], Result],
     outcome: Outcome,
     output: pathlib.Path | None,
-    options: str = "",
 ) -> str:
     """Writes OUTPUT.csv and OUTPUT.png where there is an output, and returns the table as text.
 
-    Args:
-        options: of the command, besides the table, the budget and the run.
+    A picture of predicted frames is left as it is where a system of it has no run here.
     """
-    target, records = TARGETS[name], outcome.records
-    results = {
-        (row, seed): scores
-        for (of, seed), record in records.items()
-        for row, scores in comparison.read_scores(of, record).items()
-    }
-    means = comparison.over_seeds(results)
-    # What was trained last: programs are not.
-    last = {(entry.row, entry.seed): entry.stages[-2 if entry.by_programs else -1] for entry in entries}
-    record = next(iter(records.values()))
-    data, kind = record.get("data", record.get("questions")), "simulated" if record["simulated"] else "real"
-    seeds = sorted({seed for _, seed in records})
+    target, means = TARGETS[name], comparison.over_seeds(results)
+    facts = next(iter(results.values())).facts
+    seeds = sorted({seed for _, seed in results})
     config, variants = entries[0].stages[0].config, {row.variant for row in target.rows}
     header = [
-        f"{data}, {'*simulated*' if record['simulated'] else 'real'}, {record['split']} split, "
-        + (f"{record['num_clips']} clips" if "num_clips" in record else f"{record['num_videos']} videos"),
+        f"{facts['data']}, {'*simulated*' if facts['simulated'] == 'simulated' else 'real'}, "
+        f"{facts['split']} split, {facts['scored']}",
         f"budget {budget}: {spent(entries[0])}; {numbered(seeds)}",
         paper.LABEL
         if any(metric.paper for metric in target.metrics)
@@ -95,21 +126,18 @@ def report(
     text = comparison.table(target, means, {row for row, _ in outcome.failed}, header)
     if output is None:
         return text
-    command = f"python -m experiments.reproduce {name} --budget={budget}{options}"
-    facts = {
-        (row, seed): {
-            "steps": last[row, seed].config.num_steps,
-            "run": last[row, seed].folder,
-            "command": f"{command} --only={shlex.quote(f'{row}, seed {seed}')}",
-            **{column: record[column] for column in ("params_sha256", "commit", "hardware")},
-        }
-        for (row, seed), record in records.items()
-    }
-    common = {"target": name, "budget": budget, "data": data, "simulated": kind, "split": record["split"]}
+    common = {"target": name, "budget": budget} | {of: facts[of] for of in ("data", "simulated", "split")}
     output.parent.mkdir(parents=True, exist_ok=True)
-    files.write_csv(output.with_suffix(".csv"), files.csv_lines(target, results, means, facts, common))
-    title = f"{target.title}. {kind.capitalize()} data, budget {budget}, {numbered(seeds)}"
-    drawing.save_png(draw(target, title, means, last, records), output.with_suffix(".png"))
+    files.write_csv(output.with_suffix(".csv"), files.csv_lines(target, results, means, common))
+    title = f"{target.title}. {facts['simulated'].capitalize()} data, budget {budget}, {numbered(seeds)}"
+    here = {
+        entry.row: last_trained(entry)
+        for entry in reversed(entries)
+        if (entry.row, entry.seed) in outcome.records
+    }
+    is_whole = not target.has_pictures or {row for row, _ in results} <= here.keys()
+    if is_whole or (here and not output.with_suffix(".png").exists()):
+        drawing.save_png(draw(target, title, means, here), output.with_suffix(".png"))
     return f"{text}\n\nwritten to {output}.csv and {output}.png"
 
 
@@ -127,16 +155,14 @@ def numbered(seeds: Sequence[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def draw(
-    target: Target,
-    title: str,
-    means: comparison.Scores,
-    last: Mapping[tuple[str, int], Stage],
-    records: Mapping[tuple[str, int], Any],
-) -> Image.Image:
-    """The picture: predicted frames of the first clip, curves over the frames, or bars."""
+def draw(target: Target, title: str, means: comparison.Scores, runs: Mapping[str, Stage]) -> Image.Image:
+    """The picture: predicted frames of the first clip, curves over the frames, or bars.
+
+    Args:
+        runs: of each row, whose predicted frames are shown.
+    """
     if target.has_pictures:
-        shown = {row: running.predictions(last[row, seed]) for row, seed in reversed(records)}
+        shown = {row: running.predictions(stage) for row, stage in runs.items()}
         predicted = {row.name: shown[row.name]["predicted"][0] for row in target.rows if row.name in shown}
         return files.draw_predictions(title, next(iter(shown.values()))["video"][0], predicted)
     if target.metrics[0].key == "predicted_mse":

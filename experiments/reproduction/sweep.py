@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
 def check_data(plans: Mapping[str, Sequence[Entry]]) -> None:
     """Finds or simulates the data that each table begins with: without, all its runs would fail in the same way."""
-    for entries in plans.values():
+    for entries in filter(None, plans.values()):
         config = entries[0].stages[0].config
         if isinstance(config, TrainConfig):
             datasets.prepare(config)
@@ -46,11 +46,13 @@ def measure_all(plans: Mapping[str, Sequence[Entry]], folder: pathlib.Path) -> I
         folder: of the budget, for what the runs say.
 
     Yields:
-        By name of the table, what there is after each seed.
+        By name of the table, what there is: after each table, for each seed; once where there is nothing to do.
     """
     found = {name: Outcome({}, {}) for name in plans}
     every = [entry for entries in plans.values() for entry in entries]
     number = 0
+    if not every:
+        yield found
     for seed in sorted({entry.seed for entry in every}):
         for name, entries in plans.items():
             for entry in (entry for entry in entries if entry.seed == seed):
@@ -65,7 +67,7 @@ def measure_all(plans: Mapping[str, Sequence[Entry]], folder: pathlib.Path) -> I
                     found[name].failed[entry.row, seed] = f"{entry.label}: {line}"
                     print(f"failed: {line}", file=sys.stderr, flush=True)
                 jax.clear_caches()  # the next model shares no compiled code with this one
-        yield found
+            yield found
 
 
 def _left(entries: Sequence[Entry]) -> str:

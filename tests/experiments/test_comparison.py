@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.reproduction import comparison, files
-from experiments.reproduction.comparison import Score
+from experiments.reproduction.comparison import Result, Score
 from experiments.reproduction.targets import TARGETS, Metric, Row, Target
 
 ERROR = Metric("mse", "error", ".2f", higher=False, paper={"a": 1.0, "b": 2.0, "c": 3.0})
@@ -57,8 +57,11 @@ def test_the_paper_s_orders():
 
 def test_means_and_errors_over_seeds():
     values = [1.0, 2.0, 4.0]
-    results = {("a", seed): {"mse": Score(value, 0.5, 8, "clips")} for seed, value in enumerate(values)}
-    results |= {("copy", seed): {"mse": Score(7.0, 0.25, 8, "clips")} for seed in range(3)}
+    copied = {"mse": Score(7.0, 0.25, 8, "clips")}
+    results = {
+        ("a", seed): Result({"a": {"mse": Score(value, 0.5, 8, "clips")}, "copy": copied}, {})
+        for seed, value in enumerate(values)
+    }
     means = comparison.over_seeds(results)
     error = np.std(values, ddof=1) / np.sqrt(3)
     assert means["a"]["mse"] == (pytest.approx(7 / 3), pytest.approx(error), 3, "seeds")
@@ -94,14 +97,22 @@ def test_what_is_written_is_read_again(tmp_path):
     target = Target("T", (Row("a", "oddn"), Row("b", "iodine")), (metric,))
     score = Score(0.25, 0.05, 3, "seeds")
     means = {"a": {"share": score, "share_1": Score(0.5, None, 3, "seeds"), "other": score}}
-    results = {("a", seed): {"share": score} for seed in (0, 1)}
-    lines = files.csv_lines(target, results, means, {}, {"target": "t"})
+    known = Score(0.5, None, 8, "clips")
+    results = {
+        ("a", seed): Result(
+            {"a": {"share": score, "share_1": known}, "b": {"share": known}},
+            {name: f"{name} {seed}" for name in files.FACTS},
+        )
+        for seed in (0, 1)
+    }
+    lines = files.csv_lines(target, results, means, {"target": "t"})
     files.write_csv(tmp_path / "t.csv", lines)
     read = files.read_csv(tmp_path / "t.csv")
     assert [line["ours"] for line in read if line["seed"] == "all" and line["metric"] == "share"] == [
         "25.0",
         "",
     ]
+    assert files.read_results(target, read) == {f"recipe {seed}": results["a", seed] for seed in (0, 1)}
     assert files.read_scores(target, read) == {"a": {"share": score, "share_1": Score(0.5, None, 3, "seeds")}}
     (tmp_path / "old.csv").write_text("target,row\nt,a\n")
     with pytest.raises(ValueError, match=r"old.csv has no column 'budget': an earlier version wrote it"):
