@@ -23,7 +23,7 @@ T = TypeVar("T")
 # Tasks in flight for each process. With 2, the others wait for a slow one: over CLEVRER's scenes, a third of whose time
 # is a search of chance length, 8 processes then do 0.87 of what they could, and with 4 0.998.
 WINDOW = 4
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # the last: XLA's
 
 
 _starting = threading.Lock()
@@ -110,11 +110,12 @@ def _limit_of_version_1(group: Path) -> float:
         return math.inf
 
 
-def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int) -> Iterator[T]:
+def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int, apart: bool = False) -> Iterator[T]:
     """Calls every task and yields the results in the order of the tasks.
 
     At most `WINDOW` results a process wait to be taken, so that memory stays bounded. A task that raises ends the
-    iteration with its exception. With one job the tasks run in this process; others use one thread each.
+    iteration with its exception. With one job the tasks run in this process unless they are to be apart; processes use
+    one thread each.
 
     Each process has a pipe of its own, and a thread here that waits for it: in a `ProcessPoolExecutor` all share one
     pipe, and a process that is killed while it sends a result leaves it locked, so that the others wait for ever.
@@ -122,11 +123,12 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int) -> Iterator[T]:
     Args:
         tasks: callables without arguments; with several jobs they are pickled.
         jobs: processes, at least 1. They never import the calling script. They are killed when the iteration ends.
+        apart: one job is a process, too.
 
     Raises:
         ChildProcessError: a process was killed.
     """
-    if jobs == 1:
+    if jobs == 1 and not apart:
         for task in tasks:
             yield task()
         return

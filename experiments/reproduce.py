@@ -11,13 +11,17 @@ on simulated data, and say so everywhere: nothing that is measured there compare
 systems.
 
 Runs lie below WORKDIR/BUDGET, each a run folder as train_baseline, finetune_collision and clevrer_vqa make them; tables
-share them. Each is a line on stderr; what it says is in log.txt there. The numbers go to stdout, to BUDGET-TARGET.csv
-and .png in WORKDIR, with `all` and `page` to BUDGET.md too. The same command again goes on where it was stopped; what
-is trained and scored stays, also what stands in the CSV files alone. Table 4 needs no training.
+share them. With the first two budgets as many are made at a time as there are processors, each with one thread, so that
+a run gives the same digits wherever it is made again. Each is a line on stderr; what it says is in log.txt there. The
+numbers go to stdout, to BUDGET-TARGET.csv and .png in WORKDIR, with `all` and `page` to BUDGET.md too. The same command
+again goes on where it was stopped; what is trained and scored stays, also what stands in the CSV files alone. Table 4
+needs no training.
 """
 
 import argparse
 import pathlib
+
+import jax
 
 from experiments import command_line
 from experiments.reproduction import costs, ledger, page, results, sweep
@@ -45,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one run of the table, as 'ODDN, seed 1': prints its scores, writes no table",
     )
     parser.add_argument("--workdir", default="runs/reproduce", help="(default: %(default)s)")
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=int,
+        help="runs at a time, each a process with one thread; 0: one by one in this process, with all its threads and "
+        "devices (default: 0 for the full budget and with accelerators, otherwise as many as there are processors)",
+    )
     parser.add_argument(
         "--dry_run", action="store_true", help="list the runs and what they would cost; do nothing"
     )
@@ -81,6 +92,24 @@ def planned(
     return plans, known, missing
 
 
+def chosen_jobs(options: argparse.Namespace) -> int:
+    """How many runs are made at a time, as `sweep.measure_all` takes it.
+
+    Raises:
+        ValueError: there cannot be so many.
+    """
+    one_by_one = not BUDGETS[options.budget].is_small or jax.default_backend() != "cpu"
+    if options.jobs is None:
+        return 0 if one_by_one else sweep.default_jobs()
+    if options.jobs < 0:
+        raise ValueError(f"--jobs must be at least 0, not {options.jobs}")
+    if options.jobs and one_by_one:
+        raise ValueError(
+            f"--jobs={options.jobs}: with the full budget or an accelerator a run needs all there is"
+        )
+    return options.jobs
+
+
 def main(options: argparse.Namespace) -> None:
     """Makes the target, and prints it.
 
@@ -100,7 +129,7 @@ def main(options: argparse.Namespace) -> None:
             "table4 needs no training" if options.dry_run else results.report_computation(workdir / "table4")
         )
         return
-    plans, known, missing = planned(options)
+    jobs, (plans, known, missing) = chosen_jobs(options), planned(options)
     every = [entry for entries in missing.values() for entry in entries]
     num_known = sum(map(len, known.values()))
     if options.dry_run:
@@ -109,15 +138,18 @@ def main(options: argparse.Namespace) -> None:
         print(
             f"{titles}\nbudget {options.budget}, {results.numbered(seeds) if seeds else 'nothing to train'}"
         )
-        print(costs.table(every, options.timed_steps))
+        print(costs.table(every, options.timed_steps, jobs))
         return
     if num_known:
         say(f"{num_known} results stand in the CSV files and have no run here: kept")
     sweep.check_data(missing)
-    for found in sweep.measure_all(missing, workdir / options.budget):
-        # After each table and seed, so that who stops early has what there is.
-        texts = results.report_all(plans, found, known, options)
-    print("\n\n".join(texts))
+    if options.target == "all":
+        results.report_computation(workdir / "table4")
+    texts: dict[str, str] = {}
+    for found, touched in sweep.measure_all(missing, workdir / options.budget, jobs):
+        # After each model, so that who stops early has what there is.
+        texts |= results.report_all({name: plans[name] for name in touched or plans}, found, known, options)
+    print("\n\n".join(texts[name] for name in [*plans, "page"] if name in texts))
     failed = [line for outcome in found.values() for line in outcome.failed.values()]
     if failed:
         raise ValueError(

@@ -42,11 +42,12 @@ def trainings(entries: Iterable[Entry]) -> dict[pathlib.Path, TrainConfig | VQAC
     }
 
 
-def table(entries: Sequence[Entry], num_timed_steps: int) -> str:
+def table(entries: Sequence[Entry], num_timed_steps: int, jobs: int) -> str:
     """The runs as text: steps done and to do, and the seconds that these would take, and how that is known.
 
     Args:
         num_timed_steps: of each model that has no log; 0 for none, as they have to be compiled.
+        jobs: runs at a time; 0 for one in this process.
     """
     configs = trainings(entries)
     width = max(len(str(folder)) for folder in configs) + 2
@@ -72,6 +73,7 @@ def table(entries: Sequence[Entry], num_timed_steps: int) -> str:
     unknown = len(seconds) - len(known)
     lines += [
         f"in all {sum(known):,.0f} s, {sum(known) / 3600:.1f} hours"
+        + (f", {sum(known) / 3600 / jobs:.1f} with {jobs} at a time" if jobs > 1 else "")
         + (f", and {unknown} runs of unknown cost" if unknown else ""),
         "simulating data, validating, extracting features and scoring come on top",
     ]

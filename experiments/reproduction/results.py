@@ -40,14 +40,14 @@ def report_all(
     found: Mapping[str, Outcome],
     known: Mapping[str, Mapping[tuple[str, int], Result]],
     options: argparse.Namespace,
-) -> list[str]:
-    """The texts of all tables that have a run; their files, and with the target `all` the page, are written.
+) -> dict[str, str]:
+    """The texts of tables that have a run, by name; their files, and with the target `all` the "page", are written.
 
     Args:
         known: results that need no run, by name of the table, row and seed.
         options: of `experiments.reproduce`. With `only` no table is written: one run is none.
     """
-    workdir, texts = pathlib.Path(options.workdir), []
+    workdir, texts = pathlib.Path(options.workdir), {}
     extra = f" --data={shlex.quote(options.data)}" if options.data else ""
     for name, entries in plans.items():
         outcome = found.get(name, Outcome({}, {}))
@@ -61,10 +61,9 @@ def report_all(
         }
         if results:
             output = None if options.only else workdir / f"{options.budget}-{name}"
-            texts.append(report(name, options.budget, entries, results, outcome, output))
+            texts[name] = report(name, options.budget, entries, results, outcome, output)
     if texts and options.target == "all" and not options.only:
-        report_computation(workdir / "table4")
-        texts.append(f"all on one page: {page.write(workdir, options.budget)}")
+        texts["page"] = f"all on one page: {page.write(workdir, options.budget)}"
     return texts
 
 

@@ -5,6 +5,7 @@ import csv
 import json
 import re
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ def picture_size(path):
 def options(*arguments):
     parser = argparse.ArgumentParser()
     reproduce.add_arguments(parser)
-    return parser.parse_args(arguments)
+    return parser.parse_args(
+        ["--jobs=0", *arguments]
+    )  # in this process, where tests put their own in its place
 
 
 def test_a_dry_run_touches_nothing(tmp_path, capsys):
@@ -57,6 +60,11 @@ def test_a_dry_run_touches_nothing(tmp_path, capsys):
     [
         (("table3", "--seeds=0"), "--seeds must be from 1 to 1000, not 0"),
         (("table3", "--seeds=4294967296", "--dry_run"), "--seeds must be from 1 to 1000, not 4294967296"),
+        (("table3", "--jobs=-1"), "--jobs must be at least 0, not -1"),
+        (
+            ("table3", "--budget=full", "--jobs=2"),
+            "--jobs=2: with the full budget or an accelerator a run needs all there is",
+        ),
         (("table3", "--data=clevrer"), "--data 'clevrer' is no NAME/CONFIG of a data set"),
     ],
 )
@@ -281,15 +289,39 @@ def test_time_left_for_the_whole(tmp_path):
 
 
 def test_a_line_a_run_and_the_rest_in_a_file(tmp_path, capsys):
-    with sweep.shown_as_line("1 of 2: table3, ODDN, seed 0", tmp_path / "runs" / "log.txt"):
+    path = tmp_path / "runs" / "log.txt"
+    with sweep.shown_as_line("1 of 2: table3, ODDN, seed 0", path, sys.stderr):
         say("train step 10/20: loss 1")
-    with pytest.raises(SystemExit), sweep.shown_as_line("2 of 2", tmp_path / "runs" / "log.txt"):
+    with pytest.raises(SystemExit), sweep.shown_as_line("2 of 2", path, sys.stderr):
         say("stopped by SIGTERM")
         raise SystemExit(143)
     said = capsys.readouterr().err.splitlines()
     assert said == ["1 of 2: table3, ODDN, seed 0: 0 min 00 s", "2 of 2: stopped"]
-    log = (tmp_path / "runs" / "log.txt").read_text()
+    log = path.read_text()
     assert "ODDN, seed 0\ntrain step 10/20: loss 1\n" in log and log.endswith("2 of 2\nstopped by SIGTERM\n")
+    # Beside others: nothing on the terminal, and each line tells whose it is, the last one without an end, too.
+    with sweep.shown_as_line("3 of 4: table3, ODDN, seed 1", path, None):
+        say("train step 10/20: loss 1")
+        sys.stderr.write("half a line")
+    assert capsys.readouterr().err == ""
+    assert path.read_text().endswith("\n3 of 4: train step 10/20: loss 1\n3 of 4: half a line\n")
+
+
+def test_runs_side_by_side_fail_alone(tmp_path, capsys):
+    """Worker processes: the data are not there, which each says; the models are told apart."""
+    entries = budgets.plan(
+        TARGETS["table3"], budgets.BUDGETS["tiny"], tmp_path, 1, "clevrer/64x64", str(tmp_path)
+    )
+    entries = [entry for entry in entries if entry.row in ("IODINE", "PROVIDE")]
+    plans = {"table3": entries, "figure7": entries[1:]}
+    *_, (found, touched) = sweep.measure_all(plans, tmp_path, jobs=2)
+    assert touched == {"table3", "figure7"} and not any(outcome.records for outcome in found.values())
+    assert set(found["table3"].failed) == {("IODINE", 0), ("PROVIDE", 0)}
+    assert set(found["figure7"].failed) == {("PROVIDE", 0)}
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert all("failed: no data set" in line for line in lines), lines
+    assert [[run.number for run in group] for group in sweep.by_model(plans)] == [[1], [2, 3]]
 
 
 def test_motion_is_0_for_frames_that_are_all_the_same():
@@ -359,7 +391,7 @@ def test_a_row_of_answers_and_its_references(data_dir, tmp_path, monkeypatch, ca
 
 @pytest.mark.slow
 def test_a_killed_reproduction_goes_on(start_program, run_program, data_dir, tmp_path):
-    command = ("-m", "tests.experiments.small_reproduction", "figure3", f"--data_dir={data_dir}")
+    command = ("-m", "tests.experiments.small_reproduction", "figure3", f"--data_dir={data_dir}", "--jobs=0")
     command += (f"--workdir={tmp_path / 'runs'}",)
     folder = tmp_path / "runs" / "tiny" / f"simulated_clevrer-{DATA_NAME}"
     first, second = folder / "oddn" / "seed_0", folder / "no_relation" / "seed_0"
@@ -395,3 +427,18 @@ def test_a_killed_reproduction_goes_on(start_program, run_program, data_dir, tmp
         assert np.isfinite(float(line["ours"]))
     assert "*simulated*" in output and "Traceback" not in output
     assert picture_size(tmp_path / "runs" / "tiny-figure3.png")[1] > 300
+
+
+@pytest.mark.slow
+def test_the_digits_hang_on_no_number_of_jobs(run_program, data_dir, tmp_path):
+    command = ("-m", "tests.experiments.small_reproduction", "figure3", f"--data_dir={data_dir}")
+    digests = []
+    for jobs in (1, 2):
+        code, output = run_program(*command, f"--workdir={tmp_path / str(jobs)}", f"--jobs={jobs}")
+        assert code == 0, output
+        assert "2 of 2: figure3, ODDN w/o relation, seed 0" in output
+        with open(tmp_path / str(jobs) / "tiny-figure3.csv") as file:
+            digests.append({line["row"]: line["params_sha256"] for line in csv.DictReader(file)})
+    assert (
+        digests[0] == digests[1] and len(set(digests[0].values())) == 3
+    )  # two systems, and the means' empty one
