@@ -1,6 +1,7 @@
 """One page of all tables and figures of a budget, made of their CSV files and pictures alone."""
 
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 from data_pipelines.whole_files import whole_file
@@ -9,6 +10,7 @@ from experiments.reproduction import comparison, files
 from experiments.reproduction.comparison import Score, Scores, frame_scores
 from experiments.reproduction.targets import TARGETS, Metric, Target
 
+SHA = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{32,56}\b")  # of Git or a file
 VERDICTS = {"yes": "as in the paper", "no": "the other way round", "too close": "too close to tell"}
 
 
@@ -105,8 +107,9 @@ def _orders(target: Target, scores: Scores) -> str:
 
 
 def _curves(target: Target, scores: Scores) -> str:
+    """Over all clips; those over kinds of clips are in the picture and the CSV file."""
     rows = []
-    for metric in target.metrics:
+    for metric in (metric for metric in target.metrics if "." not in metric.key):
         for name in _rows(target, scores):
             curve = frame_scores(metric.key, scores.get(name, {}))
             if curve:
@@ -116,11 +119,17 @@ def _curves(target: Target, scores: Scores) -> str:
 
 
 def _runs(runs: Mapping[tuple[str, str], Mapping[str, str]]) -> str:
-    rows = [
-        [row, seed, line["steps"], line["params_sha256"][:12], line["commit"], f"`{line['command']}`"]
-        for (row, seed), line in runs.items()
-    ]
-    return markdown(["system", "seed", "steps", "parameters (sha256)", "commit", "command"], rows)
+    """A line for each system; its command is the first seed's."""
+    rows = []
+    for name in dict.fromkeys(row for row, _ in runs):
+        lines = [line for (row, _), line in runs.items() if row == name]
+        columns = (
+            ", ".join(dict.fromkeys(SHA.sub(r"\1", line[column]) for line in lines))
+            for column in ("seed", "steps", "params_sha256", "commit")
+        )
+        rows.append([name, *columns, f"`{lines[0]['command']}`"])
+    head = ["system", "seeds", "steps", "parameters (sha256)", "commit", "command, of the first seed"]
+    return markdown(head, rows)
 
 
 def _mean(metric: Metric, score: Score) -> str:

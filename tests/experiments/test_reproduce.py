@@ -180,7 +180,7 @@ def test_all_is_one_page_that_the_files_make_again(tmp_path, monkeypatch, capsys
     for target in TARGETS.values():
         assert f"## {target.title}" in text
     assert "*simulated*" in text and "Table 4" in text and "Not made yet" not in text
-    assert "`python -m experiments.reproduce table3 --budget=small --only='ODDN-l, seed 1'`" in text
+    assert "`python -m experiments.reproduce table3 --budget=small --only='ODDN-l, seed 0'`" in text
     for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert picture_size(workdir / link)[0] > 100
 
