@@ -141,10 +141,10 @@ def agreement(metric: Metric, scores: Scores) -> str:
     counts = {name: list(verdicts.values()).count(name) for name in ("yes", "no", "too close", "unknown")}
     whole = "no" if counts["no"] else "unknown" if counts["unknown"] else "too close to tell"
     whole = "yes" if counts["yes"] == len(verdicts) else whole
-    against = [f"{worse} before {better}" for (better, worse), verdict in verdicts.items() if verdict == "no"]
     parts = [f"{counts['yes']} of {len(verdicts)} pairs as in the paper"]
-    parts += [f"{counts[name]} {name}" for name in ("too close", "unknown") if counts[name]]
-    return f"{whole} ({', '.join(parts)}{'; ' if against else ''}{', '.join(against)})"
+    words = {"no": "the other way round", "too close": "too close", "unknown": "unknown"}
+    parts += [f"{counts[name]} {said}" for name, said in words.items() if counts[name]]
+    return f"{whole} ({', '.join(parts)})"
 
 
 def table(target: Target, scores: Scores, failed: Collection[str], header: Sequence[str]) -> str:
@@ -169,7 +169,10 @@ def table(target: Target, scores: Scores, failed: Collection[str], header: Seque
             else:
                 ours = "quoted" if name in quoted else "failed" if name in failed else "-"
             lines.append(f"  {name:<{width}}{shown:>10}   {ours}")
-        lines.append(f"  ordering agrees? {agreement(metric, scores)}")
+        against = [
+            f"{worse} before {better}" for (better, worse), of in order(metric, scores).items() if of == "no"
+        ]
+        lines.append(f"  ordering agrees? {'; '.join([agreement(metric, scores), *against])}")
         lines += _by_frame(metric, rows, scores, width)
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,8 @@ from experiments.reproduction.targets import Metric, Target
 from oddn_jax.fields import shorten
 
 # What all numbers of a run have in common: its data, how many clips or videos were scored, and how it is made again.
-FACTS = "data simulated split scored steps run recipe params_sha256 commit hardware command".split()
+REPRODUCTION = "scored steps run recipe params_sha256 commit hardware command".split()
+FACTS = ["data", "simulated", "split", *REPRODUCTION]
 COLUMNS = [*"target budget metric row seed paper ours standard_error n over".split(), *FACTS]
 REMEDY = "delete it, and make the table again"
 
@@ -104,16 +106,19 @@ def read_scores(target: Target, lines: Sequence[Mapping[str, str]]) -> dict[str,
 def read_results(target: Target, lines: Sequence[Mapping[str, str]]) -> dict[str, Result]:
     """What each run in lines of a CSV file gave, by its recipe, in the units that runs have.
 
+    Lines of single frames are those of the run that has the line before them.
+
     Raises:
         ValueError: a number is none.
     """
     scales = {metric.key: metric.scale for metric in target.metrics}
     found: dict[str, Result] = {}
+    recipe = ""
     for line in lines:
         key = next((key for key in scales if _is_of(key, line["metric"])), None)
         if line["seed"] != "all" and key is not None:
-            new = Result({}, {name: line[name] for name in FACTS})
-            scores = found.setdefault(line["recipe"], new).scores
+            recipe = line["recipe"] or recipe
+            scores = found.setdefault(recipe, Result({}, {name: line[name] for name in FACTS})).scores
             scores.setdefault(line["row"], {})[line["metric"]] = _score(line, scales[key])
     return found
 
@@ -159,12 +164,16 @@ def csv_lines(
 
 
 def _csv_scores(metric: Metric, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
+    """A line for the metric, then those of its frames, which do not repeat how the run is made again."""
     lines = []
-    for name, score in scores.items():
-        if _is_of(metric.key, name):
-            error = "" if score.error is None else metric.scale * score.error
-            ours = {"ours": metric.scale * score.mean, "standard_error": error}
-            lines.append({"metric": name, **ours, "n": score.n, "over": score.over})
+    for name in sorted(
+        (name for name in scores if _is_of(metric.key, name)), key=lambda name: name != metric.key
+    ):
+        score = scores[name]
+        error = "" if score.error is None else metric.scale * score.error
+        ours = {"ours": metric.scale * score.mean, "standard_error": error}
+        repeated = {} if name == metric.key else dict.fromkeys(REPRODUCTION, "")
+        lines.append({"metric": name, **ours, "n": score.n, "over": score.over, **repeated})
     return lines
 
 
@@ -206,8 +215,9 @@ def draw_curves(target: Target, title: str, scores: Scores) -> Image.Image:
     ]
     columns = min(len(metrics), 5)
     lines = -(-len(metrics) // columns)
-    figure = new_figure(max(760, 300 * columns), 290 * lines + 90)
+    figure = new_figure(max(760, 300 * columns), 290 * lines + 130)
     figure.suptitle(title, fontsize=11)
+    named: dict[str, Any] = {}  # of the legend
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, metric in zip(panels, metrics):
         for line, (row, of_row) in enumerate(scores.items()):
@@ -223,8 +233,9 @@ def draw_curves(target: Target, title: str, scores: Scores) -> Image.Image:
                 axes.fill_between(steps, means - errors, means + errors, color=color, alpha=0.25)
                 axes.set_xticks(steps)
         axes.set_ylim(0)
-        label_axes(axes, "predicted frame", "", metric.label.replace(", ", "\n", 1))
-    panels[0].legend(frameon=False, fontsize=8)
+        label_axes(axes, "predicted frame", "", textwrap.fill(metric.label, 36))
+        named |= {label: line for line, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(named.values(), named, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     for axes in panels[len(metrics) :]:
         axes.set_axis_off()
     return render(figure)

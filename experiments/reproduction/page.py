@@ -11,7 +11,7 @@ from experiments.reproduction.comparison import Score, Scores, frame_scores
 from experiments.reproduction.targets import TARGETS, Metric, Target
 
 SHA = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{32,56}\b")  # of Git or a file
-VERDICTS = {"yes": "as in the paper", "no": "the other way round", "too close": "too close to tell"}
+VERDICTS = {"yes": "as in the paper", "no": "the other way round"}
 
 
 def write(folder: pathlib.Path, budget: str) -> pathlib.Path:
@@ -58,9 +58,10 @@ def section(folder: pathlib.Path, budget: str, name: str) -> list[str]:
     parts = [
         f"## {target.title}",
         f"{lines[0]['data']}, {simulated}, {lines[0]['split']} split, {lines[0]['scored']}; "
-        f"seeds {', '.join(seeds)}; {hardware}. "
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}; {hardware}. "
         + (f"In brackets: {paper.LABEL}." if quoted else "The paper has no numbers for this."),
         _table(target, scores),
+        _unmeasured(target, scores),
         f"![{target.title}]({budget}-{name}.png)" if (folder / f"{budget}-{name}.png").is_file() else "",
         _orders(target, scores),
         _curves(target, scores),
@@ -78,7 +79,7 @@ def _table(target: Target, scores: Scores) -> str:
     """A line for each metric, of which there may be many, a column for each system."""
     quoted = {row.name for row in target.rows if row.variant is None}
     names, lines = _rows(target, scores), []
-    for metric in target.metrics:
+    for metric in measured(target, scores):
         cells = []
         for name in names:
             score, value = scores.get(name, {}).get(metric.key), metric.paper.get(name)
@@ -88,10 +89,20 @@ def _table(target: Target, scores: Scores) -> str:
     return markdown(["", *names], lines)
 
 
+def measured(target: Target, scores: Scores) -> list[Metric]:
+    """The metrics that a system of ours has."""
+    return [metric for metric in target.metrics if any(metric.key in of_row for of_row in scores.values())]
+
+
+def _unmeasured(target: Target, scores: Scores) -> str:
+    missing = [metric.label for metric in target.metrics if metric not in measured(target, scores)]
+    return f"Not measured on these data: {'; '.join(missing)}." if missing else ""
+
+
 def _orders(target: Target, scores: Scores) -> str:
-    """Whether the order agrees, for each pair that the paper puts in one."""
+    """Whether the order agrees, and of which pairs that the paper puts in one it can be told."""
     rows = []
-    for metric in target.metrics:
+    for metric in measured(target, scores):
         verdicts = comparison.order(metric, scores)
         if verdicts:
             pairs = {
@@ -100,9 +111,7 @@ def _orders(target: Target, scores: Scores) -> str:
                 )
                 for verdict in VERDICTS
             }
-            rows.append(
-                [metric.label, comparison.agreement(metric, scores).partition(";")[0], *pairs.values()]
-            )
+            rows.append([metric.label, comparison.agreement(metric, scores), *pairs.values()])
     return markdown(["does the order agree?", "", *VERDICTS.values()], rows) if rows else ""
 
 

@@ -19,10 +19,10 @@ def scored(**means):
     [
         (dict(a=1.0, b=2.0, c=3.0), "yes (3 of 3 pairs as in the paper)"),
         (dict(a=5.0, b=6.0, c=7.0), "yes (3 of 3 pairs as in the paper)"),  # only the order counts
-        (dict(a=2.0, b=1.0, c=3.0), "no (2 of 3 pairs as in the paper; b before a)"),
+        (dict(a=2.0, b=1.0, c=3.0), "no (2 of 3 pairs as in the paper, 1 the other way round)"),
         (dict(a=1.0, b=1.2, c=3.0), "too close to tell (2 of 3 pairs as in the paper, 1 too close)"),
         (dict(a=1.0, c=3.0), "unknown (1 of 3 pairs as in the paper, 2 unknown)"),
-        (dict(a=3.0, c=1.0), "no (0 of 3 pairs as in the paper, 2 unknown; c before a)"),
+        (dict(a=3.0, c=1.0), "no (0 of 3 pairs as in the paper, 1 the other way round, 2 unknown)"),
     ],
 )
 def test_orders(means, said):
