@@ -143,6 +143,11 @@ def save_png(image: Image.Image, path: pathlib.Path) -> pathlib.Path:
     return path
 
 
+def few_colors(chart: Image.Image) -> Image.Image:
+    """A chart in 128 colours, which look the same: a third of the bytes in a file."""
+    return chart.quantize(128, dither=Image.Dither.NONE)
+
+
 def save_gif(frames: Sequence[Image.Image], path: pathlib.Path, milliseconds: int = 400) -> pathlib.Path:
     """Writes an endless animation that rests on its last frame, whole or not at all, and returns its path."""
     durations = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]

@@ -166,5 +166,7 @@ def draw(target: Target, title: str, means: comparison.Scores, runs: Mapping[str
         return files.draw_predictions(title, next(iter(shown.values()))["video"][0], predicted)
     if target.metrics[0].key == "predicted_mse":
         rows = [*(row.name for row in target.rows), *target.references]
-        return files.draw_curves(target, title, {row: means[row] for row in rows if row in means})
-    return files.draw_table(target, title, means)
+        chart = files.draw_curves(target, title, {row: means[row] for row in rows if row in means})
+    else:
+        chart = files.draw_table(target, title, means)
+    return drawing.few_colors(chart)
