@@ -1,5 +1,6 @@
 """How steps are fitted into a device's memory: what is chosen unless it is named, and what to choose instead."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -108,3 +109,13 @@ def device_limit() -> float | None:
     """Bytes that JAX may use of the first device; None on the CPU."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("bytes_limit")
+
+
+def available_memory() -> int:
+    """Bytes that this machine's processes may still take; Linux counts what it holds of files, which it can drop."""
+    try:
+        with open("/proc/meminfo") as file:
+            words = dict(line.split(":", 1) for line in file)
+        return 1024 * int(words["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):  # not Linux
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

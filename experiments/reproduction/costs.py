@@ -2,7 +2,6 @@
 
 import dataclasses
 import glob
-import os
 import pathlib
 import re
 import statistics
@@ -14,7 +13,7 @@ import jax
 import numpy as np
 
 from experiments.config import TrainConfig, VQAConfig, longest_clip
-from experiments.machine.fitting import device_limit
+from experiments.machine.fitting import available_memory, device_limit
 from experiments.reproduction.budgets import Entry
 from experiments.runs import checkpoints
 from experiments.runs.logs import read_rows, say
@@ -144,7 +143,7 @@ def timed_rate(config: TrainConfig | VQAConfig, num_steps: int) -> Rate | None:
     step = step.lower(state, *inputs).compile()
     compile_seconds = time.perf_counter() - began
     plan = step.memory_analysis()
-    if plan is not None and plan.temp_size_in_bytes > free_bytes():
+    if plan is not None and plan.temp_size_in_bytes > (device_limit() or available_memory()):
         say(f"a step of {name} needs {plan.temp_size_in_bytes / 2**30:.1f} GiB: it does not fit")
         return None
     seconds = []
@@ -195,8 +194,3 @@ def _questions(config: VQAConfig) -> tuple[Any, Any, tuple, int]:
     batch = next(reasoning.training_batches(config, asked, videos, rows, 0, steps.make_mesh()))
     state = jax.jit(lambda: reasoning.initial_state(config, optimizer))()
     return reasoning.make_train_step(config, optimizer), state, (batch,), number
-
-
-def free_bytes() -> float:
-    """The memory that a step may take: the first accelerator's, or this machine's where there is none."""
-    return device_limit() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import io
 import itertools
-import os
 import pathlib
 import re
 import sys
@@ -16,7 +15,7 @@ import jax
 
 from data_pipelines import parallel
 from experiments.config import TrainConfig
-from experiments.machine import preparation
+from experiments.machine import fitting, preparation
 from experiments.reproduction import costs, running
 from experiments.reproduction.budgets import Entry
 from experiments.reproduction.targets import TARGETS
@@ -49,8 +48,7 @@ class Numbered(NamedTuple):
 
 def default_jobs() -> int:
     """As many runs at a time as this machine has processors, and memory for."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    return max(1, min(parallel.default_jobs(), memory // BYTES_OF_A_RUN))
+    return max(1, min(parallel.default_jobs(), fitting.available_memory() // BYTES_OF_A_RUN))
 
 
 def check_data(plans: Mapping[str, Sequence[Entry]]) -> None:

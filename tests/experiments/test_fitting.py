@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from data_pipelines import parallel
 from experiments.configs import baselines, clevrer
 from experiments.machine import fitting
 from experiments.measuring.cost import count_flops
+from experiments.reproduction import sweep
 from experiments.runs import run_folder
 from experiments.training import loop
 from oddn_jax import ODDN
@@ -130,3 +132,11 @@ def test_the_setting_that_fits_is_named():
 def test_a_system_that_recomputes_nothing_has_less_to_set():
     line = explain(baselines.get_config("srvp"), 30, 18)
     assert "remat" not in line and "--config.model.compute_dtype=bfloat16 would" in line
+
+
+def test_as_many_runs_at_a_time_as_there_are_processors_and_memory_for(monkeypatch):
+    assert GIB / 4 < fitting.available_memory() < 2**20 * GIB
+    monkeypatch.setattr(parallel, "default_jobs", lambda: 16)
+    for memory, jobs in ((GIB, 1), (13 * GIB, 4), (1000 * GIB, 16)):
+        monkeypatch.setattr(fitting, "available_memory", lambda memory=memory: memory)
+        assert sweep.default_jobs() == jobs
