@@ -23,6 +23,7 @@ T = TypeVar("T")
 # Tasks in flight for each process. With 2, the others wait for a slow one: over CLEVRER's scenes, a third of whose time
 # is a search of chance length, 8 processes then do 0.87 of what they could, and with 4 0.998.
 WINDOW = 4
+PATIENCE = 10.0  # seconds that a process gets to end by itself
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # the last: XLA's
 
 
@@ -122,7 +123,8 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int, apart: bool = False
 
     Args:
         tasks: callables without arguments; with several jobs they are pickled.
-        jobs: processes, at least 1. They never import the calling script. They are killed when the iteration ends.
+        jobs: processes, at least 1. They never import the calling script. They end with the iteration, and are killed
+            where it ends early.
         apart: one job is a process, too.
 
     Raises:
@@ -147,6 +149,10 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int, apart: bool = False
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        for connection in workers:
+            connection.close()  # they end by themselves
+        for process in workers.values():
+            process.join(PATIENCE)
     except _WorkerIsGone:
         raise ChildProcessError(
             "a worker process was killed, for want of memory perhaps: give the same command again, "
