@@ -233,7 +233,7 @@ def draw_curves(target: Target, title: str, scores: Scores) -> Image.Image:
                 axes.fill_between(steps, means - errors, means + errors, color=color, alpha=0.25)
                 axes.set_xticks(steps)
         axes.set_ylim(0)
-        label_axes(axes, "predicted frame", "", textwrap.fill(metric.label, 36))
+        label_axes(axes, "predicted frame", "", textwrap.fill(metric.label, 32))
         named |= {label: line for line, label in zip(*axes.get_legend_handles_labels())}
     figure.legend(named.values(), named, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     for axes in panels[len(metrics) :]:

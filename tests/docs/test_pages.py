@@ -28,7 +28,8 @@ def long_pages(lengths: dict[str, int]) -> dict[str, int]:
 
 def test_pages_are_short():
     assert len(GUIDES) > 15
-    assert not long_pages({named(page): len(page.read_text().splitlines()) for page in PAGES})
+    read = [page for page in PAGES if page.parent.name != "results"]  # those there are made by `reproduce`
+    assert not long_pages({named(page): len(page.read_text().splitlines()) for page in read})
     assert long_pages({"README.md": 151, "docs/train.md": 200, "docs/diary/x.md": 201}).keys() == {
         "README.md",
         "docs/diary/x.md",
