@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def planned(
     options: argparse.Namespace,
 ) -> tuple[dict[str, list[Entry]], dict[str, dict[tuple[str, int], Result]], dict[str, list[Entry]]]:
-    """By name of the table: its runs, the results of those that need not be made, and the runs that do."""
+    """By name of the table: its runs, the results of them that are known already, and the runs to make or to score."""
     workdir, budget = pathlib.Path(options.workdir), BUDGETS[options.budget]
     seeds, plans, known = options.seeds or budget.num_seeds, {}, {}
     for name in list(TARGETS) if options.target == "all" else [options.target]:
@@ -80,13 +80,11 @@ def planned(
         plans[name] = plan(
             TARGETS[name], budget, workdir / options.budget, max(seeds, held), options.data, options.data_dir
         )
-        known[name] = {} if options.only else ledger.known_results(file, TARGETS[name], plans[name], seeds)
+        known[name] = {} if options.only else ledger.known_results(file, TARGETS[name], plans[name])
     if options.only:
         plans = select(plans, options.only)
     missing = {
-        name: [
-            entry for entry in entries if entry.seed < seeds and (entry.row, entry.seed) not in known[name]
-        ]
+        name: [entry for entry in entries if entry.seed < seeds and ledger.is_needed(entry, known[name])]
         for name, entries in plans.items()
     }
     return plans, known, missing
@@ -131,7 +129,8 @@ def main(options: argparse.Namespace) -> None:
         return
     jobs, (plans, known, missing) = chosen_jobs(options), planned(options)
     every = [entry for entries in missing.values() for entry in entries]
-    num_known = sum(map(len, known.values()))
+    made = {name: {(entry.row, entry.seed) for entry in entries} for name, entries in missing.items()}
+    num_kept = sum(len(known[name].keys() - made[name]) for name in plans)
     if options.dry_run:
         titles = "\n".join(TARGETS[name].title for name in plans)
         seeds = sorted({entry.seed for entry in every})
@@ -140,8 +139,8 @@ def main(options: argparse.Namespace) -> None:
         )
         print(costs.table(every, options.timed_steps, jobs))
         return
-    if num_known:
-        say(f"{num_known} results stand in the CSV files and have no run here: kept")
+    if num_kept:
+        say(f"{num_kept} results stand in the CSV files and have no run here: kept")
     sweep.check_data(missing)
     if options.target == "all":
         results.report_computation(workdir / "table4")

@@ -1,7 +1,7 @@
 """Which runs need not be made: their numbers stand in the table's CSV file, from another machine or an earlier day."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.reproduction import files
 from experiments.reproduction.budgets import Entry
@@ -20,12 +20,9 @@ def num_seeds(path: pathlib.Path) -> int:
 
 
 def known_results(
-    path: pathlib.Path, target: Target, entries: Sequence[Entry], seeds: int
+    path: pathlib.Path, target: Target, entries: Sequence[Entry]
 ) -> dict[tuple[str, int], Result]:
-    """The results in a table's CSV file, by row and seed, that need no run: same recipe, and no folder here.
-
-    Args:
-        seeds: how many are asked for; results of later ones need no run in any case.
+    """The results in a table's CSV file, by row and seed, of runs of the same recipe.
 
     Raises:
         ValueError: the file is damaged, or another version's.
@@ -33,8 +30,9 @@ def known_results(
     if not path.is_file():
         return {}
     held = files.read_results(target, files.read_csv(path))
-    return {
-        (entry.row, entry.seed): held[entry.recipe]
-        for entry in entries
-        if entry.recipe in held and (entry.seed >= seeds or not entry.stages[-1].folder.exists())
-    }
+    return {(entry.row, entry.seed): held[entry.recipe] for entry in entries if entry.recipe in held}
+
+
+def is_needed(entry: Entry, known: Mapping[tuple[str, int], Result]) -> bool:
+    """Whether a run has to be made, or scored again: no result of it is known, or its folder is here."""
+    return (entry.row, entry.seed) not in known or entry.stages[-1].folder.exists()

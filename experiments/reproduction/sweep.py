@@ -80,9 +80,8 @@ def measure_all(
     tasks = (functools.partial(measure_group, group, total, folder, every, jobs) for group in groups)
     done = parallel.ordered_map(tasks, jobs, apart=True) if jobs else (task() for task in tasks)
     with contextlib.closing(done):
-        for outcomes, group in zip(
-            done, groups
-        ):  # in this order `done` comes to its end, and its processes to theirs
+        # In this order `done` comes to its end, and its processes to theirs.
+        for outcomes, group in zip(done, groups):
             for run, (seconds, record, line) in zip(group, outcomes):
                 key = run.entry.row, run.entry.seed
                 if line is None:

@@ -198,6 +198,10 @@ def test_all_is_one_page_that_the_files_make_again(tmp_path, monkeypatch, capsys
         reproduce.main(options("page", f"--workdir={clone}"))
 
 
+def interrupted(entry, has_pictures):
+    raise KeyboardInterrupt
+
+
 def test_results_of_another_machine_stay(tmp_path, monkeypatch, capsys):
     """What stands in a CSV file is not made again where its run is not here, unless it was another recipe."""
     measured = []
@@ -237,6 +241,12 @@ def test_results_of_another_machine_stay(tmp_path, monkeypatch, capsys):
     assert len(measured) == count + 12
     reproduce.main(options("figure7", f"--workdir={here}"))
     assert len(measured) == count + 18
+    # Stopped before anything is scored again: nothing that stood there is gone.
+    text = (here / "tiny-figure7.csv").read_text()
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(running, "measure", interrupted)
+        reproduce.main(options("figure7", f"--workdir={here}"))
+    assert (here / "tiny-figure7.csv").read_text() == text
     # A file that is no table's.
     (here / "tiny-figure7.csv").write_text("target\nfigure7\n")
     with pytest.raises(ValueError, match=r"has no column 'budget': .*; delete it, and make the table again$"):
