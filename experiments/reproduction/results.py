@@ -44,7 +44,7 @@ def report_all(
     """The texts of tables that have a run, by name; their files, and with the target `all` the "page", are written.
 
     Args:
-        known: results that need no run, by name of the table, row and seed.
+        known: results that stand in the tables' files already, by name of the table, row and seed.
         options: of `experiments.reproduce`. With `only` no table is written: one run is none.
     """
     workdir, texts = pathlib.Path(options.workdir), {}
@@ -52,12 +52,10 @@ def report_all(
     for name, entries in plans.items():
         outcome = found.get(name, Outcome({}, {}))
         command = f"python -m experiments.reproduce {name} --budget={options.budget}{extra}"
-        results = {
+        results = known[name] | {
             (entry.row, entry.seed): result_of(entry, outcome.records[entry.row, entry.seed], command)
-            if (entry.row, entry.seed) in outcome.records
-            else known[name][entry.row, entry.seed]
             for entry in entries
-            if (entry.row, entry.seed) in {**outcome.records, **known[name]}
+            if (entry.row, entry.seed) in outcome.records
         }
         if results:
             output = None if options.only else workdir / f"{options.budget}-{name}"
