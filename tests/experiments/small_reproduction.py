@@ -3,7 +3,10 @@
 python -m tests.experiments.small_reproduction TARGET [OPTIONS]
 """
 
+import argparse
 import sys
+
+from PIL import Image
 
 from experiments import command_line, reproduce
 from experiments.configs import baselines
@@ -27,6 +30,32 @@ def shrink() -> None:
     for name, target in TARGETS.items():
         rows = tuple(row for row in target.rows if row.variant in SYSTEMS and not row.features)
         TARGETS[name] = target._replace(rows=rows)
+
+
+def options(*arguments):
+    """What the program reads from a command; runs are made in this process, where tests put their own in its place."""
+    parser = argparse.ArgumentParser()
+    reproduce.add_arguments(parser)
+    return parser.parse_args(["--jobs=0", *arguments])
+
+
+def record_of(mse, simulated=True):
+    """What `running.measure` returns, made up."""
+    one = {"mean": mse, "standard_error": 0.1, "n": 4}
+    curve = {"mean": [mse, 2 * mse], "standard_error": [0.1, 0.1], "n": 4}
+    names = ("predicted_mse", "copy_last_mse", "mean_frame_mse")
+    facts = {"data": "some/data", "simulated": simulated, "split": "validation", "num_clips": 4}
+    return facts | {
+        "metrics": {name: one for name in ("mse", "ari", "fg_ari")} | dict.fromkeys(names, curve),
+        "params_sha256": "00",
+        "commit": "c0",
+        "hardware": "cpu",
+    }
+
+
+def picture_size(path):
+    with Image.open(path) as picture:
+        return picture.size
 
 
 if __name__ == "__main__":
