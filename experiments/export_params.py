@@ -2,13 +2,15 @@
 
     python -m experiments.export_params
     python -m experiments.export_params --run=WORKDIR --step=2500 --output=oddn.safetensors --jax_export
+    python -m experiments.export_params --set num_refinement_steps=20 num_tracking_steps=5
 
 Without options: the latest checkpoint of the quickstart's run, to oddn.safetensors. The file's header says how the
 model is built, where it comes from (data, simulated or not, step, seed, commit, devices, packages), what the mean of
 its training frames is and, where the run's metrics.json was written for the same step, how it scores.
 `oddn_jax.load(FILE)` reads it. --jax_export adds oddn.infer.jaxexport, oddn.distill.jaxexport and
 oddn.rollout.jaxexport, or what else the model can do, such as provide.predict.jaxexport; `oddn_jax/serialized.py` says
-what they take and give.
+what they take and give. --set writes the same parameters with other options of the model than they were trained with,
+more decodings or another weight of the background's slot: whatever reads that file asks so.
 """
 
 import argparse
@@ -32,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this program's options."""
     trained.add_arguments(parser)
     parser.add_argument("--output", metavar="FILE", default=DEFAULT_OUTPUT, help="(default: %(default)s)")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of the model, other than in training",
+    )
     parser.add_argument("--jax_export", action="store_true", help="also write serialised functions beside it")
 
 
@@ -46,8 +55,9 @@ def main(options: argparse.Namespace) -> None:
         raise ValueError(f"--output={output}: the name must end in .safetensors")
     check_output(output, "--output")
     found = trained.open_trained(options.run, options.export, options.step)
+    found = trained.ask_with(found, options.set)
     provenance = trained.portable_provenance(found)
-    if options.export is None:
+    if options.export is None and not options.set:
         provenance |= run_metrics(pathlib.Path(found.name), provenance["step"])
     functions = serialize(found) if options.jax_export else {}
     oddn_jax.save(output, found.model.config, found.params, model=type(found.model), provenance=provenance)

@@ -6,8 +6,8 @@
 
 Without options: the quickstart's run, on clips of the videos that it was trained on. The latents are extracted first,
 as extract_latents does, and kept; then nothing is inferred and decoded any more, and thousands of steps take a minute.
-Slots and pictures stay as they are to the last bit; distiller, relation module and predictor are learned. A model may
-be asked for more decodings than it was trained with: its latents then lag less behind what moves.
+Slots and pictures stay as they are to the last bit; distiller, relation module and predictor are learned. Asked for
+more decodings than it was trained with (export_params --set), a model's latents lag less behind what moves.
 """
 
 import argparse
@@ -50,12 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the latents are kept (default: DATA_DIR/features/MODEL)",
     )
-    for name, what in (("refinement", "first"), ("tracking", "other")):
-        parser.add_argument(
-            f"--num_{name}_steps",
-            type=int,
-            help=f"decodings of a clip's {what} frames, for the latents and in the file (default: the model's)",
-        )
     parser.add_argument("--num_steps", type=int, default=3000, help="(default: %(default)s)")
     parser.add_argument("--seed", type=parse_seed, default=0, help="(default: %(default)s)")
     parser.add_argument(
@@ -81,21 +75,13 @@ def main(options: argparse.Namespace) -> None:
     found = trained.open_trained(options.run, options.export, options.step)
     if not isinstance(found.model, oddn_jax.ODDN):
         raise ValueError(f"{found.name} is of {type(found.model).__name__}: only ODDN distils dynamics")
-    decodings = {
-        name: getattr(options, name)
-        for name in ("num_refinement_steps", "num_tracking_steps")
-        if getattr(options, name) is not None
-    }
-    config = dataclasses.replace(found.model.config, **decodings)
-    found = found._replace(model=found.model.clone(config=config))
     data = trained.choose_data(found, options)
     split = options.split or SPLIT
     kinds = choose_kinds(found, data, split, options)
-    suffix = "".join(f"-{option}_{value}" for option, value in decodings.items())
-    learned_from, held_out = see(found, data, split, kinds, suffix, options.features)
+    learned_from, held_out = see(found, data, split, kinds, options.features)
     model = found.model
     if options.without_relation:
-        model = model.clone(config=dataclasses.replace(config, use_relation=False))
+        model = model.clone(config=dataclasses.replace(model.config, use_relation=False))
     params, error, copied = latent_dynamics.learn(
         model, found.params, learned_from, held_out[0], options.num_steps, options.seed
     )
@@ -119,7 +105,6 @@ def see(
     data: DataConfig,
     split: str,
     kinds: Mapping[extraction.ClipRule, int | None],
-    suffix: str,
     features: str | None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The latents f32[v t k l] of each kind of clips, extracted where they are not there yet: to learn from, held out.
@@ -129,7 +114,7 @@ def see(
     """
     learned_from, held_out = [], []
     for clip, limit in kinds.items():
-        name = f"{data.name}-{data.config}-{clip.name}_{clip.num_frames}{suffix}"
+        name = f"{data.name}-{data.config}-{clip.name}_{clip.num_frames}"
         folder = extraction.default_folder(data.data_dir, found.name, name)
         folder = pathlib.Path(features, folder.name) if features else folder
         number = extraction.extract(found, data, folder, [split], limit, clip=clip)[split]

@@ -2,8 +2,9 @@
 
 import argparse
 import dataclasses
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -117,6 +118,42 @@ def add_model_argument(parser: argparse.ArgumentParser, default: str = BUNDLED) 
         help="a run folder, an exported file, or the name of a bundled model (default: %(default)s, bundled)",
     )
     add_import_argument(parser)
+
+
+def ask_with(found: Trained, changes: Sequence[str]) -> Trained:
+    """The same parameters with other options of the model than they were trained with.
+
+    Args:
+        changes: options of its config, each "NAME=VALUE", the value as JSON has it or a string.
+
+    Returns:
+        The model, whose provenance holds the changes as "asked_with" and no scores of the model before.
+
+    Raises:
+        ValueError: there is no such option, its value cannot be, or other parameters would be wanted.
+    """
+    if not changes:
+        return found
+    values = dict(change.partition("=")[::2] for change in changes)
+    try:
+        values = {name: _json_or_text(value) for name, value in values.items()}
+        config = build_config(
+            type(found.model.config), dataclasses.asdict(found.model.config) | values, "model"
+        )
+        model = found.model.clone(config=config)
+        check_shapes(found.params, jax.eval_shape(lambda: model.initialize(jax.random.key(0))))
+    except ValueError as error:
+        raise ValueError(f"--set {' '.join(changes)}: {error}") from None
+    provenance = {name: value for name, value in found.provenance.items() if name != "metrics"}
+    provenance["asked_with"] = provenance.get("asked_with", {}) | values
+    return found._replace(model=model, provenance=provenance)
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
 
 
 def _of_run(run: str, step: int | None) -> Trained:

@@ -138,6 +138,46 @@ def test_damaged_metrics_are_refused(workdir, run_export, tmp_path, content):
     assert not (tmp_path / "x.safetensors").exists()
 
 
+def test_options_other_than_in_training(workdir, params, run_export, tmp_path):
+    (workdir / "metrics.json").write_text('{"step": 3}')  # of the options that it was trained with
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    code, *_ = run_export(
+        f"--run={workdir}", f"--output={first}", "--set", "num_refinement_steps=9", "rollout_mode=carry"
+    )
+    assert code == 0
+    model, loaded = oddn_jax.load(first)
+    assert (model.config.num_refinement_steps, model.config.rollout_mode) == (9, "carry")
+    jax.tree.map(np.testing.assert_array_equal, loaded, params[3])
+    provenance = oddn_jax.read_provenance(first)
+    assert provenance["asked_with"] == {"num_refinement_steps": 9, "rollout_mode": "carry"}
+    assert (
+        provenance["stages"][-1]["options"]["model.num_refinement_steps"] == 2 and "metrics" not in provenance
+    )
+    # Once more, from the file: what was set before stays set.
+    assert run_export(f"--export={first}", f"--output={second}", "--set", "num_refinement_steps=8")[0] == 0
+    assert oddn_jax.read_provenance(second)["asked_with"] == {
+        "num_refinement_steps": 8,
+        "rollout_mode": "carry",
+    }
+
+
+@pytest.mark.parametrize(
+    "change, line",
+    [
+        ("decodings=9", "model.decodings is not an option of this version"),
+        ("num_refinement_steps=many", "model."),
+        ("num_refinement_steps", "model."),
+        ("num_tracking_steps=1", "num_tracking_steps=1 must be 0, or at least 2"),
+        ("latent_size=3", "the model wants"),
+    ],
+)
+def test_options_that_cannot_be_set(workdir, run_export, tmp_path, change, line):
+    output = tmp_path / "model.safetensors"
+    code, _, said = run_export(f"--run={workdir}", f"--output={output}", "--set", change)
+    assert code == 2 and said.count("\n") == 1 and not output.exists()
+    assert f"--set {change}: " in said and line in said
+
+
 def test_iodine_stays_iodine(run_export, tmp_path):
     config = get_config().model
     model = IODINE(config)
