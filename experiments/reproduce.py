@@ -5,7 +5,7 @@
 
 TARGET is table1, table2, table3, table4, figure3, figure7 or figure8; `all` makes all of them, seed by seed, and one
 page; `page` makes that page again from the CSV files in WORKDIR, without training. Every system gets the same steps,
-batch, clips and seeds. Budgets: `tiny`, minutes on two CPU cores, shows that everything runs; `small`, some three hours
+batch, clips and seeds. Budgets: `tiny`, minutes on two CPU cores, shows that everything runs; `small`, some two hours
 on two CPU cores for all, with three seeds; `full`, the paper's sizes on CLEVRER, for accelerators. The first two train
 on simulated data, and say so everywhere: nothing that is measured there compares with the paper but the order of the
 systems.

@@ -61,7 +61,7 @@ class ODDNConfig:
     convolution_channels: int = 64  # decoder and refinement network; IODINE code
     # 0: all convolutions at the size of the picture (the paper). 3, the cheap form: the decoder starts at an eighth of
     # it and doubles that three times, the refinement network goes down to a quarter by patches; our choice, as slot
-    # models since have it (experiments/README.md). 2: that for pictures of half the size, see `Backbone.coarser`.
+    # models since have it (docs/diary/cheap_learning.md). 2: that for half the size, see `Backbone.coarser`.
     pyramid: int = 0
     # Added to the mask logits of the first slot, which becomes the background's: it wins wherever no other has a reason
     # to. Each slot then starts from a posterior of its own, and the background's is not refined: it paints what all
@@ -138,7 +138,7 @@ class ODDNConfig:
         "float32"  # of convolutions and dense layers; likelihood, KL, norms and parameters keep float32
     )
     # What the backward pass computes again instead of keeping it: "none", or each refinement "step", which takes a
-    # fifth of the memory (docs/speed_and_memory.md). "auto": none on the CPU, step on accelerators.
+    # fifth of the memory (docs/on_a_card.md). "auto": none on the CPU, step on accelerators.
     remat: str = "auto"
     unroll: int = 0  # refinement steps per loop iteration; 0: all of them on the CPU, 1 on accelerators
 
