@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.context
+import multiprocessing.reduction
 import os
 import queue
 import signal
@@ -155,8 +156,12 @@ def ordered_map(tasks: Iterable[Callable[[], T]], jobs: int, apart: bool = False
             process.join(PATIENCE)
     except _WorkerIsGone:
         raise ChildProcessError(
-            "a worker process was killed, for want of memory perhaps: give the same command again, "
-            f"with fewer than {jobs} processes if that was it"
+            "a worker process was killed, for want of memory perhaps: "
+            + (
+                f"give the same command again, with fewer than {jobs} processes if that was it"
+                if jobs > 1
+                else "make room and give the same command again"
+            )
         ) from None
     finally:
         for process in workers.values():
@@ -207,7 +212,21 @@ def _work(connection: multiprocessing.connection.Connection) -> None:
             connection.send((task(), None))
         except Exception as error:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            connection.send((None, error))
+            connection.send((None, _sendable(error)))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or its words in one that survives the way, of the kind that decides the exit code."""
+    pickler = multiprocessing.reduction.ForkingPickler  # as `send` has it
+    try:
+        pickler.loads(pickler.dumps(error))
+        return error
+    except Exception:
+        kinds = (ValueError, OSError, MemoryError, FloatingPointError)
+        kind = next((kind for kind in kinds if isinstance(error, kind)), RuntimeError)
+        told = kind(f"{type(error).__name__}: {error}" if kind is RuntimeError else str(error))
+        told.__notes__ = error.__notes__
+        return told
 
 
 @contextlib.contextmanager

@@ -27,10 +27,9 @@ from experiments import command_line
 from experiments.reproduction import costs, ledger, page, results, sweep
 from experiments.reproduction.budgets import BUDGETS, Entry, plan, select
 from experiments.reproduction.comparison import Result
+from experiments.reproduction.files import MOST_SEEDS
 from experiments.reproduction.targets import TARGETS
 from experiments.runs.logs import say
-
-MOST_SEEDS = 1_000  # all runs are planned before the first; our choice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
         metavar="RUN",
-        help="one run of the table, as 'ODDN, seed 1': prints its scores, writes no table",
+        help="one run of the table, as 'ODDN, seed 0': prints its scores, writes no table",
     )
     parser.add_argument("--workdir", default="runs/reproduce", help="(default: %(default)s)")
     parser.add_argument(
@@ -108,24 +107,38 @@ def chosen_jobs(options: argparse.Namespace) -> int:
     return options.jobs
 
 
+def check_options(options: argparse.Namespace) -> None:
+    """Raises ValueError for the first option that cannot be, or does not suit the target."""
+    if options.seeds is not None and not 1 <= options.seeds <= MOST_SEEDS:
+        raise ValueError(f"--seeds must be from 1 to {MOST_SEEDS}, not {options.seeds}")
+    if options.data is not None and options.data.count("/") != 1:
+        raise ValueError(f"--data {options.data!r} is no NAME/CONFIG of a data set")
+    if options.timed_steps < 0:
+        raise ValueError(f"--timed_steps must be at least 0, not {options.timed_steps}")
+    if options.only and options.target in ("page", "table4"):
+        raise ValueError(f"--only={options.only!r}: {options.target} is made of no runs")
+    towers = options.data is not None and "block_towers" in options.data.partition("/")[0]
+    if options.data is not None and (options.target == "all" or (options.target == "figure8") != towers):
+        raise ValueError(
+            f"--data={options.data}: figure8 is of block towers, all others are not; name one target that it suits"
+        )
+
+
 def main(options: argparse.Namespace) -> None:
     """Makes the target, and prints it.
 
     Raises:
         ValueError, FileNotFoundError: an option, the data or a CSV file is unusable; or, at the end, runs have failed.
     """
+    check_options(options)
     workdir = pathlib.Path(options.workdir)
-    if options.seeds is not None and not 1 <= options.seeds <= MOST_SEEDS:
-        raise ValueError(f"--seeds must be from 1 to {MOST_SEEDS}, not {options.seeds}")
-    if options.data is not None and options.data.count("/") != 1:
-        raise ValueError(f"--data {options.data!r} is no NAME/CONFIG of a data set")
-    if options.target == "page":
-        print(f"written to {page.write(workdir, options.budget)}")
-        return
-    if options.target == "table4":
-        print(
-            "table4 needs no training" if options.dry_run else results.report_computation(workdir / "table4")
-        )
+    if options.target in ("page", "table4"):
+        if options.dry_run:
+            print(f"{options.target} needs no training")
+        elif options.target == "page":
+            print(f"written to {page.write(workdir, options.budget)}")
+        else:
+            print(results.report_computation(workdir / "table4"))
         return
     jobs, (plans, known, missing) = chosen_jobs(options), planned(options)
     every = [entry for entries in missing.values() for entry in entries]
@@ -142,7 +155,11 @@ def main(options: argparse.Namespace) -> None:
     if num_kept:
         say(f"{num_kept} results stand in the CSV files and have no run here: kept")
     sweep.check_data(missing)
-    if options.target == "all":
+    for name in () if options.only else plans:
+        copy = ledger.set_aside(workdir / f"{options.budget}-{name}.csv", plans[name])
+        if copy:
+            say(f"{name}: the CSV file held results of other recipes, which stay in {copy} alone")
+    if options.target == "all" and not options.only:
         results.report_computation(workdir / "table4")
     texts: dict[str, str] = {}
     for found, touched in sweep.measure_all(missing, workdir / options.budget, jobs):

@@ -49,7 +49,7 @@ def table(entries: Sequence[Entry], num_timed_steps: int, jobs: int) -> str:
         jobs: runs at a time; 0 for one in this process.
     """
     configs = trainings(entries)
-    width = max(len(str(folder)) for folder in configs) + 2
+    width = max((len(str(folder)) for folder in configs), default=0) + 2
     lines = [f"{'run':<{width}}{'steps done':>16}   seconds to go"]
     timed: dict[str, Rate | None] = {}
     seconds = []

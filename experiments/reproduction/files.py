@@ -1,6 +1,7 @@
 """What a reproduction leaves on disk: its numbers as CSV, and its picture."""
 
 import csv
+import math
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from oddn_jax.fields import shorten
 REPRODUCTION = "scored steps run recipe params_sha256 commit hardware command".split()
 FACTS = ["data", "simulated", "split", *REPRODUCTION]
 COLUMNS = [*"target budget metric row seed paper ours standard_error n over".split(), *FACTS]
+MOST_SEEDS = 1_000  # all runs are planned before the first; our choice
 REMEDY = "delete it, and make the table again"
 
 
@@ -77,7 +79,14 @@ def _wrong_entry(line: Mapping[Any, Any]) -> str | None:
     if None in line or None in line.values():
         return "is cut off, or has too many columns"
     of_score = None if line["ours"] else ""  # a score is of so many; where there is none, nothing is
-    numbers = (("ours", float, ""), ("standard_error", float, ""), ("n", int, of_score), ("seed", int, "all"))
+    if not line["ours"] and line["seed"] != "all":
+        return "is of a run and has no score"
+    numbers = (
+        ("ours", _finite, ""),
+        ("standard_error", _finite, ""),
+        ("n", int, of_score),
+        ("seed", _seed, "all"),
+    )
     for name, kind, instead in numbers:
         try:
             if line[name] != instead:
@@ -85,6 +94,19 @@ def _wrong_entry(line: Mapping[Any, Any]) -> str | None:
         except ValueError:
             return f"has the {name} {shorten(line[name])}"
     return None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _seed(text: str) -> int:
+    if not (text.isdecimal() and int(text) < MOST_SEEDS):
+        raise ValueError
+    return int(text)
 
 
 def read_scores(target: Target, lines: Sequence[Mapping[str, str]]) -> dict[str, dict[str, Score]]:
@@ -121,6 +143,22 @@ def read_results(target: Target, lines: Sequence[Mapping[str, str]]) -> dict[str
             scores = found.setdefault(recipe, Result({}, {name: line[name] for name in FACTS})).scores
             scores.setdefault(line["row"], {})[line["metric"]] = _score(line, scales[key])
     return found
+
+
+def as_stored(target: Target, result: Result) -> Result:
+    """A result as it is when it is read again: in the unit of the file and back, numbers are rounded."""
+    scales = {metric.key: metric.scale for metric in target.metrics}
+
+    def stored(name: str, score: Score) -> Score:
+        scale = next((scale for key, scale in scales.items() if _is_of(key, name)), 1.0)
+        error = None if score.error is None else scale * score.error / scale
+        return score._replace(mean=scale * score.mean / scale, error=error)
+
+    rows = {
+        row: {name: stored(name, score) for name, score in of_row.items()}
+        for row, of_row in result.scores.items()
+    }
+    return result._replace(scores=rows)
 
 
 def _score(line: Mapping[str, str], scale: float) -> Score:

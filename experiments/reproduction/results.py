@@ -12,7 +12,7 @@ from experiments.config import TrainConfig, longest_clip
 from experiments.evaluation import paper
 from experiments.pictures import drawing
 from experiments.reproduction import comparison, computation, files, page, running
-from experiments.reproduction.budgets import Entry, Stage
+from experiments.reproduction.budgets import BUDGETS, Entry, Stage
 from experiments.reproduction.comparison import Result
 from experiments.reproduction.sweep import Outcome
 from experiments.reproduction.targets import TARGETS, Target
@@ -48,12 +48,16 @@ def report_all(
         options: of `experiments.reproduce`. With `only` no table is written: one run is none.
     """
     workdir, texts = pathlib.Path(options.workdir), {}
+    usual = BUDGETS[options.budget].num_seeds
     extra = f" --data={shlex.quote(options.data)}" if options.data else ""
     for name, entries in plans.items():
         outcome = found.get(name, Outcome({}, {}))
         command = f"python -m experiments.reproduce {name} --budget={options.budget}{extra}"
         results = known[name] | {
-            (entry.row, entry.seed): result_of(entry, outcome.records[entry.row, entry.seed], command)
+            (entry.row, entry.seed): files.as_stored(
+                TARGETS[name],
+                result_of(entry, outcome.records[entry.row, entry.seed], command, usual),
+            )
             for entry in entries
             if (entry.row, entry.seed) in outcome.records
         }
@@ -65,13 +69,15 @@ def report_all(
     return texts
 
 
-def result_of(entry: Entry, record: Mapping[str, Any], command: str) -> Result:
+def result_of(entry: Entry, record: Mapping[str, Any], command: str, num_seeds: int) -> Result:
     """What a run's record gives a table.
 
     Args:
         command: that makes the table.
     """
     last = last_trained(entry)
+    if entry.seed >= num_seeds:
+        command += f" --seeds={entry.seed + 1}"
     facts = {
         "data": record.get("data", record.get("questions")),
         "simulated": "simulated" if record["simulated"] else "real",

@@ -6,6 +6,7 @@ import io
 import itertools
 import pathlib
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +80,7 @@ def measure_all(
     total, every = sum(map(len, groups)), [entry for entries in plans.values() for entry in entries]
     tasks = (functools.partial(measure_group, group, total, folder, every, jobs) for group in groups)
     done = parallel.ordered_map(tasks, jobs, apart=True) if jobs else (task() for task in tasks)
-    with contextlib.closing(done):
+    with contextlib.closing(done), _ended_by_signals() if jobs else contextlib.nullcontext():
         # In this order `done` comes to its end, and its processes to theirs.
         for outcomes, group in zip(done, groups):
             for run, (seconds, record, line) in zip(group, outcomes):
@@ -92,6 +93,25 @@ def measure_all(
                     said = f"{run.head(total)}: {duration(seconds)}{_left(every, jobs)}"
                     print(said if line is None else f"{said}; failed: {line}", file=sys.stderr, flush=True)
             yield found, {run.table for run in group}
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Ends this process as Ctrl-C does at a signal that asks it to stop, so that its runs save before they end."""
+
+    def end(number, frame):
+        raise SystemExit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    before = {
+        number: signal.signal(number, end) for number in numbers if signal.getsignal(number) != signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
 
 
 def by_model(plans: Mapping[str, Sequence[Entry]]) -> list[list[Numbered]]:

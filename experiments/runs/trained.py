@@ -140,12 +140,15 @@ def ask_with(found: Trained, changes: Sequence[str]) -> Trained:
         config = build_config(
             type(found.model.config), dataclasses.asdict(found.model.config) | values, "model"
         )
+        if getattr(config, "compute_dtype", None) == "float64" and not jax.config.jax_enable_x64:
+            raise ValueError("compute_dtype float64 needs the environment variable JAX_ENABLE_X64=1")
         model = found.model.clone(config=config)
         check_shapes(found.params, jax.eval_shape(lambda: model.initialize(jax.random.key(0))))
     except ValueError as error:
         raise ValueError(f"--set {' '.join(changes)}: {error}") from None
     provenance = {name: value for name, value in found.provenance.items() if name != "metrics"}
-    provenance["asked_with"] = provenance.get("asked_with", {}) | values
+    before = provenance.get("asked_with")  # other programs may mean something else by that name
+    provenance["asked_with"] = (before if isinstance(before, dict) else {}) | values
     return found._replace(model=model, provenance=provenance)
 
 

@@ -235,7 +235,7 @@ def _write_manifest(
         for key in identity:
             if _comparable(before["identity"].get(key)) != _comparable(identity[key]):
                 raise ValueError(
-                    f"{folder} holds features with another {key}: choose another --output, or remove the folder"
+                    f"{folder} holds features with another {key}: remove the folder, or name another for the features"
                 )
         identity, splits = before["identity"], before["splits"] | numbers
         for split in before["splits"]:

@@ -4,6 +4,7 @@ python -m tests.experiments.small_reproduction TARGET [OPTIONS]
 """
 
 import argparse
+import os
 import sys
 
 from PIL import Image
@@ -17,6 +18,8 @@ from tests.experiments import tiny
 # Two rows that are one model: what the first has compiled serves the second.
 SYSTEMS = {"oddn": "ODDN", "no_relation": "ODDN"}
 STEPS = dict(num_steps=2, save_every=1, eval_every=2, log_every=1, num_valid_clips=4)
+if "SMALL_STEPS" in os.environ:  # a run that lasts, and saves nothing by itself
+    STEPS |= dict.fromkeys(("num_steps", "save_every", "eval_every"), int(os.environ["SMALL_STEPS"]))
 
 
 def shrink() -> None:

@@ -142,7 +142,7 @@ def test_options_other_than_in_training(workdir, params, run_export, tmp_path):
     (workdir / "metrics.json").write_text('{"step": 3}')  # of the options that it was trained with
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     code, *_ = run_export(
-        f"--run={workdir}", f"--output={first}", "--set", "num_refinement_steps=9", "rollout_mode=carry"
+        f"--run={workdir}", f"--output={first}", "--set=num_refinement_steps=9", "--set", "rollout_mode=carry"
     )
     assert code == 0
     model, loaded = oddn_jax.load(first)
@@ -169,6 +169,7 @@ def test_options_other_than_in_training(workdir, params, run_export, tmp_path):
         ("num_refinement_steps", "model."),
         ("num_tracking_steps=1", "num_tracking_steps=1 must be 0, or at least 2"),
         ("latent_size=3", "the model wants"),
+        ("compute_dtype=float64", "needs the environment variable JAX_ENABLE_X64=1"),
     ],
 )
 def test_options_that_cannot_be_set(workdir, run_export, tmp_path, change, line):

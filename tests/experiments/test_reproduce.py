@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -40,6 +41,18 @@ def test_a_dry_run_touches_nothing(tmp_path, capsys):
         (
             ("table3", "--budget=full", "--jobs=2"),
             "--jobs=2: with the full budget or an accelerator a run needs all there is",
+        ),
+        (("table3", "--timed_steps=-1", "--dry_run"), "--timed_steps must be at least 0, not -1"),
+        (("page", "--only=ODDN, seed 0"), "--only='ODDN, seed 0': page is made of no runs"),
+        (("table4", "--only=ODDN, seed 0"), "--only='ODDN, seed 0': table4 is made of no runs"),
+        (
+            ("all", "--data=a/b"),
+            "--data=a/b: figure8 is of block towers, all others are not; name one target.*",
+        ),
+        (("figure8", "--data=clevrer/64x64"), "--data=clevrer/64x64: figure8 is of block towers, .*"),
+        (
+            ("table3", "--data=block_towers/64x64"),
+            "--data=block_towers/64x64: figure8 is of block towers, .*",
         ),
         (("table3", "--data=clevrer"), "--data 'clevrer' is no NAME/CONFIG of a data set"),
     ],
@@ -182,3 +195,25 @@ def test_one_run_alone_writes_no_table(tmp_path, monkeypatch, capsys):
         ValueError, match=r"^--only='ODDN, seed 9' is no run of this table; there are IODINE, seed 0;"
     ):
         reproduce.main(small_reproduction.options("table3", f"--workdir={workdir}", "--only=ODDN, seed 9"))
+
+
+def test_each_command_makes_its_run(tmp_path, monkeypatch):
+    """Also of seeds that the budget does not have by itself."""
+    monkeypatch.setattr(running, "measure", lambda entry, _: small_reproduction.record_of(1.5))
+    monkeypatch.setattr(sweep, "check_data", lambda plans: None)
+    reproduce.main(small_reproduction.options("table3", f"--workdir={tmp_path}", "--seeds=2"))
+    with open(tmp_path / "tiny-table3.csv") as file:
+        commands = {
+            (line["row"], line["seed"]): line["command"] for line in csv.DictReader(file) if line["run"]
+        }
+    assert len(commands) == 8
+    for (row, seed), command in commands.items():
+        words = shlex.split(command)
+        assert words[:3] == ["python", "-m", "experiments.reproduce"]
+        plans, *_ = reproduce.planned(small_reproduction.options(*words[3:], f"--workdir={tmp_path}"))
+        assert [(entry.row, entry.seed) for entry in plans["table3"]] == [(row, int(seed))]
+
+
+def test_the_page_is_not_written_dry(tmp_path, capsys):
+    reproduce.main(small_reproduction.options("page", "--dry_run", f"--workdir={tmp_path}"))
+    assert "page needs no training" in capsys.readouterr().out and not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -137,6 +138,44 @@ def test_a_row_of_answers_and_its_references(data_dir, tmp_path, monkeypatch, ca
 def test_a_process_of_its_own_has_one_thread_of_xla_s():
     asked = functools.partial(os.getenv, "NPROC")
     assert list(parallel.ordered_map([asked] * 2, jobs=1, apart=True)) == ["1", "1"]
+
+
+class Odd(ValueError):
+    """An exception that does not survive the way between processes."""
+
+    def __init__(self, *, path):
+        super().__init__(f"{path} is odd")
+
+
+def raise_odd():
+    raise Odd(path="there")
+
+
+def kill_oneself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_process_of_its_own_dies_of():
+    with pytest.raises(ValueError, match=r"^there is odd"):
+        list(parallel.ordered_map([raise_odd], jobs=1, apart=True))
+    with pytest.raises(ChildProcessError, match=r"make room and give the same command again$"):
+        list(parallel.ordered_map([kill_oneself], jobs=1, apart=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_runs_save_when_they_are_asked_to_stop(start_program, data_dir, tmp_path, monkeypatch, number):
+    monkeypatch.setenv("SMALL_STEPS", "100000")
+    command = ("-m", "tests.experiments.small_reproduction", "figure3", f"--data_dir={data_dir}", "--jobs=1")
+    program = start_program(*command, f"--workdir={tmp_path}")
+    log = tmp_path / "tiny" / sweep.LOG
+    deadline = time.monotonic() + 300
+    while not (log.exists() and "train step 2/" in log.read_text()):
+        assert time.monotonic() < deadline and program.poll() is None, program.output.read_text()
+        time.sleep(0.5)
+    program.send_signal(number)
+    assert program.wait() == 128 + number, program.output.read_text()
+    assert "saved; the same command goes on from there" in log.read_text()
 
 
 @pytest.mark.slow

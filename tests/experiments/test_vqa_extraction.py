@@ -150,7 +150,7 @@ def test_whose_features_they_are(found, folder, tmp_path):
     assert manifest["identity"]["simulator"]["simulator"]
     changed = found._replace(params=jax.tree.map(lambda leaf: leaf + 1, found.params))
     with pytest.raises(
-        ValueError, match="holds features with another params_sha256: choose another --output"
+        ValueError, match="holds features with another params_sha256: remove the folder, or name another"
     ):
         extraction.extract(changed, found.data, folder, ["train"], limit=5, shard_size=2)
     with pytest.raises(ValueError, match="holds features of 5 train videos, not 4: repeat the --limit"):
