@@ -106,7 +106,7 @@ def watch(reasoner: Reasoner, found: Trained, video: np.ndarray) -> Watched:
             "--stride=1 takes more of a video"
         )
     look = extraction.make_look(found.model, clips.stored_gap(reads.stride, reads.source_stride))
-    seen = look(found.params, video, 0)
+    seen = {name: values[0] for name, values in look(found.params, video[None], [0]).items()}
     names = ("latents", "dynamics") if reads.features == "both" else (reads.features,)
     numbers = np.concatenate([seen[name] for name in names], -1)
     numbers = Standardization(np.array(reads.mean, np.float32), np.array(reads.scale, np.float32))(numbers)

@@ -38,6 +38,7 @@ FORMAT = 3
 MANIFEST = "features.json"
 MOST_FILES = 100_000  # of a split; each is looked for
 SHARD_SIZE = 64  # videos; 5 MB of CLEVRER's, and what a killed extraction loses at most
+AT_ONCE = 16  # videos, on accelerators; a core has enough with one
 
 Arrays = dict[str, np.ndarray]
 
@@ -132,33 +133,34 @@ def extract(
     return numbers
 
 
-def make_look(model: VideoModel, gap: int) -> Callable[[Any, np.ndarray, int], Arrays]:
-    """Returns `(params, video u8[t h w 3], scene_index) -> arrays`, the features of one video.
+def make_look(model: VideoModel, gap: int) -> Callable[[Any, np.ndarray, Sequence[int]], Arrays]:
+    """Returns `(params, videos u8[v t h w 3], scene_indices) -> arrays`, the features of each video.
 
     Frames `gap` apart make a video of their own, so that its dynamics are those of training: every model of videos can
     be asked in this way.
     """
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
-    def look(params, video, key):
-        seen = model.look(params, video[None] / np.float32(255), key[None])
+    def look(params, videos, keys):
+        seen = model.look(params, videos / np.float32(255), keys)
         return {"latents": seen.latents, "dynamics": seen.dynamics}
 
-    def run(params, video, scene_index):
+    def run(params, videos, scene_indices):
         arrays: Arrays = {}
         # One key for all phases: with `share_noise` an object then keeps its slot through all of the video.
-        key = jax.random.fold_in(jax.random.key(0), scene_index)
-        for phase in range(min(gap, len(video))):
-            seen = jax.device_get(look(params, video[phase::gap], key))
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(0)))(np.asarray(scene_indices))
+        number, num_frames = videos.shape[:2]
+        for phase in range(min(gap, num_frames)):
+            of_phase = videos[:, phase::gap]
+            seen = jax.device_get(look(params, of_phase, keys))
             if seen["latents"] is None:
                 raise ValueError(f"{type(model).__name__} has no slots to extract")
             for name, values in seen.items():
                 if values is not None:
-                    values = values[0]
-                    # Dynamics begin with the second frame.
-                    first = len(video[phase::gap]) - len(values)
-                    whole = arrays.setdefault(name, np.zeros((len(video), *values.shape[1:]), np.float32))
-                    whole[phase::gap][first:] = values
+                    first = of_phase.shape[1] - values.shape[1]  # dynamics begin with the second frame
+                    shape = number, num_frames, *values.shape[2:]
+                    whole = arrays.setdefault(name, np.zeros(shape, np.float32))
+                    whole[:, phase::gap][:, first:] = values
         return arrays
 
     return run
@@ -289,15 +291,19 @@ def _choose(
 def _extract_shard(
     look: Callable, params: Any, split: Split, taken: Sequence[tuple[int, slice]], progress: Progress
 ) -> Arrays:
-    rows = []
-    for place, frames in taken:
-        record = split.records[place]
-        scene_index = int(record["scene_index"])
-        rows.append(
-            look(params, record["video"][frames], scene_index) | {"scene_index": np.int32(scene_index)}
-        )
-        progress.advance()
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    at_once = 1 if jax.default_backend() == "cpu" else AT_ONCE
+    parts = []
+    for start in range(0, len(taken), at_once):
+        now = taken[start : start + at_once]
+        records = [split.records[place] for place, _ in now]
+        videos = np.stack([record["video"][frames] for record, (_, frames) in zip(records, now)])
+        indices = np.array([record["scene_index"] for record in records], np.int32)
+        filled = np.resize(np.arange(len(now)), at_once)  # one shape, one compilation
+        seen = look(params, videos[filled], indices[filled])
+        parts.append({name: values[: len(now)] for name, values in seen.items()} | {"scene_index": indices})
+        for _ in now:
+            progress.advance()
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _write_shard(path: pathlib.Path, arrays: Arrays, digest: str) -> None:
