@@ -24,13 +24,15 @@ from experiments.runs.trained import check_shapes, open_named
 from experiments.training import steps, strips
 from experiments.training.steps import TrainState
 
+MOST_SKIPPED = 0.1  # of the steps from one log line to the next
+
 
 def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
     """Trains a run to its end, from its last checkpoint where it has one.
 
     Raises:
         ValueError, FileNotFoundError: an option, the data set or the run folder is unusable.
-        FloatingPointError: a loss, gradient or update is no longer finite; the last good checkpoint stays.
+        FloatingPointError: too many losses, gradients or updates are not finite; the last good checkpoint stays.
         MemoryError: a step does not fit the device.
         OSError: a checkpoint cannot be written; those already there stay. Or another process has the run folder.
         SystemExit: signal n, one of `catch_signals`, has arrived; the run is saved, the status is 128 + n. With several
@@ -64,7 +66,6 @@ def fit(config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
                 bound = -metrics["loss"]
                 log.write(step, "valid", metrics)
             if step > start and (over or step % config.save_every == 0):
-                mean_metrics(unread)  # raises before anything that is not finite is saved
                 rest = {"step": state.step, "opt_state": state.opt_state}
                 checkpoints.save(manager, step, state.params, rest, run_folder.fingerprint(config), bound)
             if over:
@@ -271,16 +272,26 @@ def make_validation(
 
 
 def mean_metrics(rows: list[tuple[int, dict[str, jax.Array]]]) -> dict[str, float]:
-    """Reads the metrics of some steps from the device and averages them.
+    """Reads the metrics of some steps from the device and averages those of the steps that were not skipped.
+
+    Returns:
+        The means by name, and `steps_skipped` where there are some.
 
     Raises:
-        FloatingPointError: in some step the loss, the gradient or the update is not finite.
+        FloatingPointError: of more steps than `MOST_SKIPPED` loss, gradient or update are not finite.
     """
     numbers, rows = [step for step, _ in rows], jax.device_get([metrics for _, metrics in rows])
-    for name in ("loss", "gradient_norm", "update_norm"):
+    skipped = {}
+    for name in steps.WATCHED:
         wrong = [step for step, row in zip(numbers, rows) if not np.isfinite(row[name])]
-        if wrong:
+        if len(wrong) > MOST_SKIPPED * len(rows):
             raise FloatingPointError(
                 f"{name} is not finite at steps {', '.join(map(str, wrong[:10]))}{' ...' if wrong[10:] else ''}"
             )
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]} if rows else {}
+        skipped = dict.fromkeys(wrong, name) | skipped
+    if skipped:
+        told = ", ".join(f"{step} ({name})" for step, name in sorted(skipped.items()))
+        say(f"skipped, not finite: step {told}")
+    kept = [row for step, row in zip(numbers, rows) if step not in skipped]
+    means = {name: float(np.mean([row[name] for row in kept])) for name in kept[0]} if kept else {}
+    return means | ({"steps_skipped": len(skipped)} if skipped else {})

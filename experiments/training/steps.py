@@ -15,6 +15,7 @@ import oddn_jax
 from experiments.config import TrainConfig, make_model
 from oddn_jax.layers import average_pixels
 
+WATCHED = ("loss", "gradient_norm", "update_norm")  # of the metrics of a step, those that must be finite
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec("data")
 
 
@@ -52,6 +53,16 @@ def initial_state(config: TrainConfig, optimizer: optax.GradientTransformation) 
     key, _ = jax.random.split(jax.random.key(config.seed))
     params = make_model(config).initialize(key)
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def step_or_skip(metrics: Mapping[str, jax.Array], new: TrainState, old: TrainState) -> TrainState:
+    """The state after a step: where its loss, gradient or update is not finite, only the number of steps has changed.
+
+    Source: our choice. One clip of tens of thousands can do that (measured, on a card); a run that stopped for it
+    would stop there again.
+    """
+    whole = functools.reduce(jnp.logical_and, (jnp.isfinite(metrics[name]) for name in WATCHED))
+    return jax.tree.map(lambda new, old: jnp.where(whole, new, old), new, old._replace(step=new.step))
 
 
 def check_groups(option: str, groups: Collection[str], params: Mapping[str, Any]) -> None:
@@ -109,7 +120,7 @@ def make_train_step(
         metrics |= {"gradient_norm": optax.tree.norm(gradients), "update_norm": optax.tree.norm(updates)}
         # The optimiser has left the collections alone: no gradient flows into them.
         params = {**optax.apply_updates(state.params, updates), **collections}
-        return TrainState(state.step + 1, params, opt_state), metrics
+        return step_or_skip(metrics, TrainState(state.step + 1, params, opt_state), state), metrics
 
     return jax.jit(_on_devices(step, mesh), donate_argnums=0, compiler_options=oddn_jax.compiler_options())
 

@@ -13,7 +13,7 @@ import optax.contrib
 from jax.sharding import Mesh, NamedSharding
 
 from experiments.config import VQAConfig
-from experiments.training.steps import SHARDED, TrainState
+from experiments.training.steps import SHARDED, TrainState, step_or_skip
 from experiments.vqa.questions import MAX_CHOICES, QUESTION_TYPES, Bucket, Questions, buckets, epochs
 from experiments.vqa.scores import Predictions
 from oddn_jax.reasoning import ALOE, slots
@@ -191,7 +191,8 @@ def make_train_step(config: VQAConfig, optimizer: optax.GradientTransformation) 
         )(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         metrics |= {"gradient_norm": optax.tree.norm(gradients), "update_norm": optax.tree.norm(updates)}
-        return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
+        new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
+        return step_or_skip(metrics, new, state), metrics
 
     return jax.jit(step, donate_argnums=0)
 

@@ -68,7 +68,6 @@ def fit(config: VQAConfig, workdir: pathlib.Path, train: Data, valid: Data) -> A
                 bound = -metrics["loss"]
                 log.write(step, "valid", metrics)
             if step > start and (over or step % config.save_every == 0):
-                mean_metrics(unread)  # raises before anything that is not finite is saved
                 rest = {"step": state.step, "opt_state": state.opt_state}
                 checkpoints.save(manager, step, state.params, rest, _fingerprint(config), bound)
             if over:

@@ -108,8 +108,9 @@ def test_more_steps_go_on_and_other_options_do_not(finished, config, tmp_path, c
     assert run_folder.load_config(workdir).num_steps == 7
 
 
-def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
-    config.save_every, config.log_every = 2, 6
+@pytest.fixture
+def broken_clip(monkeypatch):
+    """The fifth batch of a run is no video."""
     place, placed = steps.place, []
 
     def place_broken(batch, mesh):
@@ -117,15 +118,34 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp
         return place(batch | {"video": batch["video"] * np.float32("nan" if len(placed) == 5 else 1)}, mesh)
 
     monkeypatch.setattr(steps, "place", place_broken)
-    config.eval_every = 100
+
+
+def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(config, tmp_path, broken_clip):
+    config.save_every, config.log_every, config.eval_every = 2, 6, 100
     with pytest.raises(
         FloatingPointError,
-        match=r"^loss is not finite at steps 5, 6; .* last good checkpoint, of step 4, stays in ",
+        match=r"^loss is not finite at steps 5; .* last good checkpoint, of step 4, stays in ",
     ):
         loop.fit(config, tmp_path)
     params = checkpoints.load_params(tmp_path)
     assert sorted(entry.name for entry in (tmp_path / "checkpoints").iterdir()) == ["2", "4"]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_told(
+    config, tmp_path, broken_clip, monkeypatch, capsys
+):
+    monkeypatch.setattr(loop, "MOST_SKIPPED", 0.2)
+    config.save_every, config.log_every, config.eval_every, config.keep_checkpoints = 1, 6, 100, 6
+    loop.fit(config, tmp_path)
+    before, at, after = (
+        checkpoints.digest(checkpoints.load_params(tmp_path, step=step)) for step in (4, 5, 6)
+    )
+    assert before == at != after
+    assert "skipped, not finite: step 5 (loss)\n" in capsys.readouterr().err
+    row = read_metrics(tmp_path)[0]
+    assert row["split"] == "train" and row["step"] == 6 and row["steps_skipped"] == 1
+    assert np.isfinite(row["loss"]) and np.isfinite(row["gradient_norm"])
 
 
 def test_a_run_that_diverges_before_anything_is_saved_is_told_so(tmp_path):
