@@ -16,6 +16,7 @@ from experiments.config import DataConfig, check_data, flatten, import_named, ma
 from experiments.config import build as build_config
 from experiments.runs import checkpoints, mean_frame, run_folder
 from experiments.runs.logs import say
+from oddn_jax.fields import field_types
 
 DEFAULT_RUN = "runs/quickstart"
 BUNDLED = "quickstart"  # taken where there is no such run
@@ -136,7 +137,12 @@ def ask_with(found: Trained, changes: Sequence[str]) -> Trained:
         return found
     values = dict(change.partition("=")[::2] for change in changes)
     try:
+        kinds = field_types(type(found.model.config))
         values = {name: _json_or_text(value) for name, value in values.items()}
+        values = {
+            name: float(value) if kinds.get(name) is float and type(value) is int else value
+            for name, value in values.items()
+        }
         config = build_config(
             type(found.model.config), dataclasses.asdict(found.model.config) | values, "model"
         )

@@ -153,12 +153,12 @@ def test_options_other_than_in_training(workdir, params, run_export, tmp_path):
     assert (
         provenance["stages"][-1]["options"]["model.num_refinement_steps"] == 2 and "metrics" not in provenance
     )
-    # Once more, from the file: what was set before stays set.
-    assert run_export(f"--export={first}", f"--output={second}", "--set", "num_refinement_steps=8")[0] == 0
-    assert oddn_jax.read_provenance(second)["asked_with"] == {
-        "num_refinement_steps": 8,
-        "rollout_mode": "carry",
-    }
+    # Once more, from the file: what was set before stays set. A whole number may stand for a float.
+    changes = "num_refinement_steps=8", "kl_weight=2"
+    assert run_export(f"--export={first}", f"--output={second}", "--set", *changes)[0] == 0
+    asked_with = oddn_jax.read_provenance(second)["asked_with"]
+    assert asked_with == {"num_refinement_steps": 8, "rollout_mode": "carry", "kl_weight": 2.0}
+    assert all(type(of["kl_weight"]) is float for of in (asked_with, vars(oddn_jax.load(second)[0].config)))
 
 
 @pytest.mark.parametrize(
