@@ -3,8 +3,8 @@
     python -m experiments.clevrer_vqa --config=experiments/configs/clevrer_vqa.py:VARIANT
 
 VARIANT is a preset, or changes to one, joined by commas: `clevrer`, `official` (changes `clevrer`), `clevrer,latents`,
-`quickstart,truth`, `simulated`, `simulated,truth,small`, `simulated,truth,medium`. `clevrer` takes the features of runs/reasoning;
---config.features_of names another model.
+`quickstart,truth`, `simulated`, `simulated,truth,small`, `simulated,truth,medium`. `clevrer` takes the features of
+runs/reasoning; --config.features_of names another model.
 
 | variant               | questions        | hours       | hardware       | descriptive questions right  |
 |-----------------------|------------------|-------------|----------------|------------------------------|
