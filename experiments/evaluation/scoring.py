@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,22 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines import clips as clip_rules
-from data_pipelines import loaders
-from data_pipelines.datasets import dataset_summary, read_index
+from data_pipelines.datasets import dataset_summary
 from data_pipelines.progress import Progress
 from experiments.evaluation import objects, probe
+from experiments.runs.clips import Clips, count_clips, open_batches
 from experiments.runs.logs import say
 from experiments.training.steps import clip_keys
 from oddn_jax import Seen, VideoModel, metrics
 from oddn_jax.lpips import lpips
 
-# How `loaders.evaluation_batches` is asked for each kind of clips. Source of "paper": section 4.1.
-RULES = {
-    "paper": dict(selection="all_visible", num_objects=6, limit=1000),
-    "first": dict(selection="first"),
-    "collision": dict(selection="collision"),
-}
 # What rounding to 8 bits does to a frame. The videos hold no more, and equal frames would be infinitely good.
 PSNR_LIMIT = 10 * math.log10(12 * 255**2)  # 58.9 dB
 MASK_METRICS = ("ari", "fg_ari", "miou")  # need ground truth
@@ -34,17 +26,6 @@ MASK_METRICS = ("ari", "fg_ari", "miou")  # need ground truth
 
 # (params, video f32[b t h w 3], example_id u32[b]) -> Seen; what it makes of a clip may hang on that clip alone.
 Look = Callable[[Any, jax.Array, jax.Array], Seen]
-
-
-class Clips(NamedTuple):
-    """Which clips are scored."""
-
-    dataset_dir: pathlib.Path
-    split: str
-    rule: str  # a key of RULES
-    num_frames: int
-    stride: int  # source frames
-    limit: int | None = None  # only the first so many
 
 
 def look_of(model: VideoModel, num_predicted: int) -> Look:
@@ -56,18 +37,6 @@ def look_of(model: VideoModel, num_predicted: int) -> Look:
         return model.look(params, video, keys, num_predicted=num_predicted, num_observed=observed)
 
     return look
-
-
-def count_clips(clips: Clips) -> int:
-    """How many clips of the kind the split has, up to the limit."""
-    index = read_index(clips.dataset_dir, clips.split)
-    gap = clip_rules.stored_gap(clips.stride, index["source_stride"])
-    rule = RULES[clips.rule] | {"limit": _limit(clips)}
-    return len(clip_rules.choose(index["entries"], index["source_stride"], clips.num_frames, gap, **rule))
-
-
-def _limit(clips: Clips) -> int | None:
-    return RULES[clips.rule].get("limit") if clips.limit is None else clips.limit
 
 
 class Slots(NamedTuple):
@@ -124,14 +93,7 @@ def measure(
     background = None if mean_frame is None else mean_frame / np.float32(255)
     number = count_clips(clips)
     batch_size = min(batch_size, max(number, 1))
-    batches = loaders.evaluation_batches(
-        clips.dataset_dir,
-        clips.split,
-        num_frames=clips.num_frames,
-        stride=clips.stride,
-        batch_size=batch_size,
-        **RULES[clips.rule] | {"limit": _limit(clips)},
-    )
+    batches = open_batches(clips, batch_size)
     score_batch = jax.jit(_score, static_argnums=(0, 1, 2), compiler_options=dict(compiler_options or {}))
     rows, tracks, samples, turns, collides, with_strangers = [], {}, [], [], [], 0
     progress = Progress("evaluating", math.ceil(number / batch_size), "batches")
@@ -141,7 +103,7 @@ def measure(
             with_strangers += num_strangers
             # More of them are compiled for anew, which happens once or twice in a data set.
             num_labels = max(num_labels, int(batch["segmentation"].max()) + 1)
-            arrays = params, background, lpips_weights, *_filled(batch, batch_size)
+            arrays = params, background, lpips_weights, *filled(batch, batch_size)
             scores, slots, regions = jax.device_get(score_batch(look, num_labels, num_observed, *arrays))
             num_predicted = len(scores["predicted_mse"][0]) if "predicted_mse" in scores else 0
             for clip, example_id in enumerate(batch["example_id"]):
@@ -205,7 +167,7 @@ def number_labels(batch: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray
     return {**batch, "segmentation": segmentation, "object_id": object_id}, with_strangers
 
 
-def _filled(batch: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, ...]:
+def filled(batch: Mapping[str, np.ndarray], size: int) -> tuple[np.ndarray, ...]:
     """Video, segmentation and ids with the last clip repeated until the batch is full."""
     arrays = batch["video"], batch["segmentation"].astype(np.int32), batch["example_id"].astype(np.uint32)
     return tuple(np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)]) for x in arrays)

@@ -3,12 +3,8 @@
 from typing import Any
 
 from experiments.evaluation import paper
+from experiments.runs.clips import SHOWN_RULES
 
-SHOWN_RULES = {
-    "paper": "where six objects are first in view together, as in the paper",
-    "first": "the beginning of each video",
-    "collision": "of each video, the first with a collision from its third frame on",
-}
 METRICS = {
     "mse": ("MSE", 1, ".6f"),
     "psnr": ("PSNR (dB)", 1, ".2f"),

@@ -77,15 +77,16 @@ def draw_errors(
     metrics: dict[str, Any],
     folder: pathlib.Path,
 ) -> Picture:
-    """Figure 7: from metrics.json where it is about this model and data, else from the errors f32[n s] of n clips."""
+    """Figure 7: from metrics.json where it is about this model and these clips, else from n clips' errors f32[n s]."""
     name = type(trained.model).__name__
     scores, num_clips = metrics.get("metrics", {}), len(errors[name])
     curves = {
         name: (values.mean(0), values.std(0, ddof=1) / num_clips**0.5 if num_clips > 1 else 0 * values[0])
         for name, values in errors.items()
     }
-    measured = (metrics.get("step"), metrics.get("data"), metrics.get("split"))
-    if measured == (trained.provenance.get("step"), source.name, source.split) and "predicted_mse" in scores:
+    measured = tuple(map(metrics.get, ("step", "data", "split", "clips")))
+    shown = trained.provenance.get("step"), source.name, source.split, source.rule
+    if measured == shown and "predicted_mse" in scores:
         num_clips = scores["predicted_mse"]["n"]
         curves = {
             name: (scores[key]["mean"], scores[key]["standard_error"] or np.zeros(len(scores[key]["mean"])))
@@ -104,7 +105,7 @@ def draw_errors(
 def draw_relation(trained: Trained, source: Source, clips: list[Clip], folder: pathlib.Path) -> Picture:
     """Figure 9, of the first clip with a collision after the observed frames; of any clip where there is none."""
     try:
-        clips = list(observed_clips(trained, source, BATCH_SIZE, selection="collision"))
+        clips = list(observed_clips(trained, source._replace(rule="collision"), BATCH_SIZE))
     except ValueError:  # no collisions in these data
         clips = clips[:1]
     found = [find_collision(source, clip) for clip in clips]

@@ -16,6 +16,7 @@ from data_pipelines.datasets import open_split
 from experiments.pictures import analysis
 from experiments.pictures.analysis import Observation
 from experiments.runs import datasets
+from experiments.runs.clips import Clips, count_clips, of_paper_or_first, open_batches
 from experiments.runs.trained import Trained, choose_data
 
 BATCH_SIZE = 4  # clips at a time: one compilation serves all figures
@@ -30,6 +31,7 @@ class Source(NamedTuple):
     num_frames: int
     stride: int  # source frames
     simulated: bool
+    rule: str  # a key of `runs.clips.RULES`
 
 
 class Clip(NamedTuple):
@@ -62,23 +64,18 @@ def find_clips(trained: Trained, options: argparse.Namespace) -> Source:
         raise ValueError(
             f"{path} has videos of {available} frames at stride {data.stride}: none is left to predict"
         )
-    return Source(
-        path, f"{summary.name}/{summary.config}", split, num_frames, data.stride, summary.card is not None
-    )
+    clips = of_paper_or_first(Clips(path, split, "paper", num_frames, data.stride))
+    rule = options.clips or clips.rule
+    if not count_clips(clips._replace(rule=rule)):
+        raise ValueError(f"{path} ({split}) has no clip of {num_frames} frames by the rule --clips={rule}")
+    name = f"{summary.name}/{summary.config}"
+    return Source(path, name, split, num_frames, data.stride, summary.card is not None, rule)
 
 
-def observed_clips(trained: Trained, source: Source, limit: int, selection: str = "first") -> Iterator[Clip]:
+def observed_clips(trained: Trained, source: Source, limit: int) -> Iterator[Clip]:
     """The clips of a split, and what the model makes of them; batches are padded, so that it is compiled once."""
-    batches = loaders.evaluation_batches(
-        source.path,
-        source.split,
-        num_frames=source.num_frames,
-        stride=source.stride,
-        batch_size=BATCH_SIZE,
-        selection=selection,
-        limit=limit,
-    )
-    with contextlib.closing(batches):
+    clips = Clips(source.path, source.split, source.rule, source.num_frames, source.stride, limit)
+    with contextlib.closing(open_batches(clips, BATCH_SIZE)) as batches:
         for batch in batches:
             video = batch["video"]
             padded = np.resize(video, (BATCH_SIZE, *video.shape[1:]))

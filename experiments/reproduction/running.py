@@ -16,6 +16,7 @@ from experiments.config import TrainConfig
 from experiments.evaluation import protocol, scoring
 from experiments.reproduction.budgets import Entry, Stage
 from experiments.runs import checkpoints, datasets, run_folder, trained
+from experiments.runs.clips import Clips, count_clips, open_batches
 from experiments.training.continuation import continue_pretraining
 from experiments.training.loop import fit
 from experiments.vqa import symbolic
@@ -138,17 +139,10 @@ def predictions(stage: Stage) -> dict[str, np.ndarray]:
     observed = model.num_context_frames
     available = datasets.frames_available(loaders.dataset_summary(dataset_dir, data.valid_split), data.stride)
     num_frames = min(available, observed + model.num_rollout_steps)
-    clips = scoring.Clips(dataset_dir, data.valid_split, "collision", num_frames, data.stride)
-    batches = loaders.evaluation_batches(
-        dataset_dir,
-        data.valid_split,
-        num_frames=num_frames,
-        stride=data.stride,
-        batch_size=NUM_SHOWN_CLIPS,
-        selection="collision" if scoring.count_clips(clips) else "first",
-        limit=NUM_SHOWN_CLIPS,
-    )
-    with contextlib.closing(batches):
+    clips = Clips(dataset_dir, data.valid_split, "collision", num_frames, data.stride, NUM_SHOWN_CLIPS)
+    if not count_clips(clips):
+        clips = clips._replace(rule="first")
+    with contextlib.closing(open_batches(clips, NUM_SHOWN_CLIPS)) as batches:
         batch = next(batches)
     options = oddn_jax.compiler_options()
     look = jax.jit(scoring.look_of(model, num_frames - observed), compiler_options=options)

@@ -24,8 +24,8 @@ from data_pipelines.progress import Progress
 from data_pipelines.whole_files import whole_file
 from experiments import config as configs
 from experiments.config import DataConfig
-from experiments.evaluation.scoring import RULES
 from experiments.runs import checkpoints, datasets, run_folder
+from experiments.runs.clips import RULES
 from experiments.runs.logs import say
 from experiments.runs.trained import Trained
 from oddn_jax import VideoModel, compiler_options
@@ -46,7 +46,7 @@ Arrays = dict[str, np.ndarray]
 class ClipRule(NamedTuple):
     """Which clip of a video is taken, of frames as far apart as in training."""
 
-    name: str  # a key of `scoring.RULES`; without the limit of the paper's evaluation
+    name: str  # a key of `runs.clips.RULES`; without the limit of the paper's evaluation
     num_frames: int
 
 

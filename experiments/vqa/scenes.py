@@ -13,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from data_pipelines.annotations import COLORS, MATERIALS, SHAPES
 from data_pipelines.simulator.questions.truth import MOVING_SPEED, SceneTruth
+from experiments.evaluation.contents import ATTRIBUTES
+from experiments.evaluation.linear_probes import Probe, fit_classes, fit_numbers
 from experiments.evaluation.objects import own_slots
 from experiments.runs.logs import say
-from experiments.vqa.probes import Probe, fit_classes, fit_numbers
 
-ATTRIBUTES = {"color": COLORS, "material": MATERIALS, "shape": SHAPES}
 # Objects are 0.4 world units wide at least: two slots that stay nearer than this share one; and a slot stands for an
 # object that it stays nearer than this. Source: our choice.
 SAME_PLACE = 0.3

@@ -18,12 +18,13 @@ from data_pipelines.datasets import open_split
 from data_pipelines.simulator.questions.executor import execute
 from data_pipelines.simulator.questions.truth import SceneTruth
 from experiments.config import VQAConfig
+from experiments.evaluation.contents import ATTRIBUTES
 from experiments.evaluation.scoring import number_labels
 from experiments.runs.trained import Trained
 from experiments.vqa import answering, extraction, questions, scores
 from experiments.vqa.config import check
 from experiments.vqa.questions import QUESTION_TYPES, Questions, select
-from experiments.vqa.scenes import ATTRIBUTES, Labelled, Reader, match
+from experiments.vqa.scenes import Labelled, Reader, match
 from oddn_jax import compiler_options, metrics
 from oddn_jax.reasoning.vocabulary import encode_answer
 

@@ -9,8 +9,8 @@ from scipy.ndimage import center_of_mass
 from data_pipelines import build, loaders
 from data_pipelines.datasets import open_split
 from experiments.evaluation import scoring, summaries
-from experiments.evaluation.scoring import Clips
 from experiments.runs import mean_frame
+from experiments.runs.clips import RULES, Clips, count_clips
 from oddn_jax import Seen
 from tests.experiments.tiny import DATA_NAME
 
@@ -159,16 +159,16 @@ def test_a_short_last_batch_compiles_nothing_and_changes_nothing(clips, truth):
 
 def test_clips_are_limited(clips, truth):
     look, few = knowing_look(truth["segmentation"]), clips._replace(limit=5)
-    assert evaluate(look, few)["mse"]["n"] == scoring.count_clips(few) == 5
+    assert evaluate(look, few)["mse"]["n"] == count_clips(few) == 5
     single = evaluate(look, clips._replace(limit=1))["mse"]
     assert (single["n"], single["standard_error"]) == (1, None)
 
 
-@pytest.mark.parametrize("rule", scoring.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_counted_clips_are_those_that_are_read(clips, rule):
     for asked in (clips._replace(rule=rule), clips._replace(rule=rule, num_frames=3)):
-        options = scoring.RULES[rule] | dict(num_frames=asked.num_frames, stride=4, batch_size=1)
-        number = scoring.count_clips(asked)
+        options = RULES[rule] | dict(num_frames=asked.num_frames, stride=4, batch_size=1)
+        number = count_clips(asked)
         assert (number == 0) == (rule == "paper")
         if number:
             assert number == len(list(loaders.evaluation_batches(clips.dataset_dir, "validation", **options)))

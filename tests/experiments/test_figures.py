@@ -113,13 +113,20 @@ def test_the_error_curve_is_that_of_the_clips(drawn, data_dir):
 
 def test_metrics_json_gives_the_curve_where_it_is_about_the_same(drawn, tmp_path):
     trained = figures.open_trained(str(drawn))
-    source = Source(tmp_path, "some/data", "validation", 4, 4, True)
+    source = Source(tmp_path, "some/data", "validation", 4, 4, True, "first")
     errors = {"ODDN": np.full((3, 2), 0.25), "copy of the last seen frame": np.full((3, 2), 0.5)}
     curve = {"mean": [0.125, 0.375], "standard_error": [0.01, 0.01], "n": 77}
-    metrics = {"step": 6, "data": "some/data", "split": "validation", "metrics": {"predicted_mse": curve}}
+    metrics = {"step": 6, "data": "some/data", "split": "validation", "clips": "first"}
+    metrics["metrics"] = {"predicted_mse": curve}
     picture = figures.draw_errors(trained, source, errors, metrics, tmp_path)
     assert "over 77 clips. ODDN: 0.1250, 0.3750." in picture.caption
-    for other in ({}, metrics | {"step": 5}, metrics | {"data": "other/data"}, metrics | {"metrics": {}}):
+    for other in (
+        {},
+        metrics | {"step": 5},
+        metrics | {"data": "other/data"},
+        metrics | {"clips": "paper"},
+        metrics | {"metrics": {}},
+    ):
         picture = figures.draw_errors(trained, source, errors, other, tmp_path)
         assert "over 3 clips. ODDN: 0.2500, 0.2500; copy of the last seen frame: 0.5000" in picture.caption
 

@@ -11,7 +11,8 @@ from data_pipelines.simulator import QUICKSTART, generate_scene, video_seed
 from data_pipelines.simulator.questions.executor import execute
 from data_pipelines.simulator.questions.generation import question_scenes
 from data_pipelines.simulator.questions.truth import trajectory_truth
-from experiments.vqa import probes, scenes
+from experiments.evaluation import linear_probes as probes
+from experiments.vqa import scenes
 from experiments.vqa.scenes import Labelled, Reader, Tracks
 
 STRIDE, NUM_SLOTS, SIZE = 4, 5, 24

@@ -1,4 +1,4 @@
-"""Linear probes: what a linear map reads off the numbers of a slot, fitted with labels of the training videos."""
+"""Linear probes: what a linear map reads off the numbers of a slot, fitted with labels."""
 
 from typing import NamedTuple
 
@@ -66,7 +66,7 @@ def fit_classes(inputs: np.ndarray, classes: np.ndarray, num_classes: int) -> Pr
 
 def _standardisation(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not len(inputs):
-        raise ValueError("there is nothing to fit a probe to: no slot shows an object of the training videos")
+        raise ValueError("there is nothing to fit a probe to: no slot shows an object whose labels are known")
     mean, deviation = inputs.mean(0, dtype=float), inputs.std(0, dtype=float)
     known = deviation > SMALLEST_DEVIATION
     return mean, np.where(known, 1 / np.where(known, deviation, 1), 1.0)

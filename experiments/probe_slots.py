@@ -1,0 +1,52 @@
+"""What do the numbers of a slot say? Linear maps read colour, material, shape, place and velocity off them.
+
+    python -m experiments.probe_slots --export=clevrer
+    python -m experiments.probe_slots --run=WORKDIR --data=NAME/CONFIG --json
+
+Of each slot that stands for an annotated object, in a frame and in the one before: its latents, how they have changed
+since, and its dynamics. Maps are fitted on the first half of the clips and tested on the other; "nothing" is the most
+frequent class, and the mean. Without options: the quickstart's run, on the clips that evaluate scores. Any model with
+slots will do. What no linear map reads may be there for a network.
+"""
+
+import argparse
+import json
+
+import oddn_jax
+from experiments import command_line
+from experiments.evaluation import contents, protocol, scoring
+from experiments.runs import trained
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this program's options."""
+    protocol.add_clip_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, not a table")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Looks at clips, fits, and prints.
+
+    Raises:
+        FileNotFoundError, ValueError: the model, the data or an option is unusable.
+    """
+    protocol.check_at_least_1(options, "num_frames", "limit", "stride", "batch_size")
+    if options.num_frames == 1:
+        raise ValueError("--num_frames must be at least 2, not 1: a change needs two frames")
+    found = trained.open_trained(options.run, options.export, options.step)
+    data, dataset_dir, split = protocol.find_data(found, options)
+    clips = protocol.choose_clips(dataset_dir, split, data, 1, None, options)
+    look = scoring.look_of(found.model, 0)
+    samples = contents.read_slots(look, found.params, clips, options.batch_size, oddn_jax.compiler_options())
+    read = contents.read(samples)
+    record = protocol.describe(found, data, clips, "probe_slots") | read
+    if options.json:
+        print(json.dumps(record, indent=2))
+        return
+    simulated = ", *simulated*" if record["simulated"] else ""
+    print(f"{found.name}; {record['data']}{simulated}, {split}, {record['num_clips']} clips ({clips.rule})")
+    print(contents.table(read))
+
+
+if __name__ == "__main__":
+    command_line.run_tool(main, add_arguments)
