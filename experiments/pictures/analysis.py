@@ -211,6 +211,8 @@ def slots_of_objects(
 ) -> tuple[int, ...] | None:
     """The slots that show objects, by the best one-to-one match of all labels to slots; None if one has no slot.
 
+    A slot shows an object if its mask is the largest in more than half of the object's pixels.
+
     Args:
         slot_masks: f32[k h w 1].
         segmentation: u8[h w], 0 background, object_id + 1.
@@ -221,7 +223,13 @@ def slots_of_objects(
     masks = slot_masks.reshape(len(slot_masks), -1)
     shared = regions @ masks.T
     overlap = shared / np.maximum(regions.sum(1)[:, None] + masks.sum(1) - shared, 1e-6)
-    slot_of = {int(labels[row]) - 1: int(slot) for row, slot in zip(*linear_sum_assignment(-overlap))}
+    largest = masks.argmax(0) == np.arange(len(masks))[:, None]
+    shows = regions @ largest.T > regions.sum(1)[:, None] / 2
+    slot_of = {
+        int(labels[row]) - 1: int(slot)
+        for row, slot in zip(*linear_sum_assignment(-overlap))
+        if shows[row, slot]
+    }
     slots = tuple(slot_of.get(object_id) for object_id in object_ids)
     return None if None in slots else slots
 

@@ -9,16 +9,16 @@ import numpy as np
 from experiments.pictures import analysis, plates
 from experiments.pictures.drawing import save_gif, save_png
 from experiments.pictures.observations import (
-    BATCH_SIZE,
     Clip,
     Source,
+    collision_clips,
     find_collision,
     find_mover,
-    observed_clips,
 )
 from experiments.pictures.report import Picture
 from experiments.runs.trained import Trained
 
+NUM_SEARCHED_CLIPS = 16  # for a collision of two objects with slots of their own
 TRAVERSAL_STEPS = np.linspace(-2, 2, 5)  # standard deviations
 # The names of metrics.json, and ours, beside the model's.
 REFERENCES = {"copy_last_mse": "copy of the last seen frame", "mean_frame_mse": "mean training frame"}
@@ -104,13 +104,14 @@ def draw_errors(
 
 def draw_relation(trained: Trained, source: Source, clips: list[Clip], folder: pathlib.Path) -> Picture:
     """Figure 9, of the first clip with a collision after the observed frames; of any clip where there is none."""
-    try:
-        clips = list(observed_clips(trained, source._replace(rule="collision"), BATCH_SIZE))
-    except ValueError:  # no collisions in these data
-        clips = clips[:1]
-    found = [find_collision(source, clip) for clip in clips]
-    number = next((n for n, collision in enumerate(found) if collision.frame is not None), 0)
-    clip, (pair, frame, reason) = clips[number], found[number]
+    clip, collision = clips[0], None
+    for candidate in collision_clips(trained, source, NUM_SEARCHED_CLIPS):
+        found = find_collision(source, candidate)
+        if collision is None or found.frame is not None:
+            clip, collision = candidate, found
+        if found.frame is not None:
+            break
+    pair, frame, reason = collision or find_collision(source, clip)
     video, seen = clip.batch["video"], clip.seen
     series = analysis.pair_series(seen.interaction.pair_attention, pair)
     peak = f"The attention of slots {pair[0] + 1} and {pair[1] + 1} peaks at t = {series.argmax() + 2}."

@@ -88,6 +88,13 @@ def observed_clips(trained: Trained, source: Source, limit: int) -> Iterator[Cli
                 yield Clip(one[0], aligned)
 
 
+def collision_clips(trained: Trained, source: Source, limit: int) -> Iterator[Clip]:
+    """The same of clips in which a collision first shows after the observed frames; none where the data have none."""
+    source = source._replace(rule="collision")
+    clips = Clips(source.path, source.split, source.rule, source.num_frames, source.stride)
+    return observed_clips(trained, source, limit) if count_clips(clips) else iter(())
+
+
 def look(
     trained: Trained, source: Source, num_clips: int, num_scored: int
 ) -> tuple[list[Clip], dict[str, np.ndarray], np.ndarray | None]:
@@ -114,21 +121,20 @@ def look(
 def find_collision(source: Source, clip: Clip) -> Collision:
     """The two slots that show the objects of a clip's first collision, where the data say which objects collide."""
     split, batch = open_split(source.path, source.split), clip.batch
+    none = "These data do not say which objects collide"
     collisions = split.records[int(batch["example_id"])]["collisions"]
     start, gap = batch["start_frame"] // split.source_stride, source.stride // split.source_stride
     for source_frame, object_ids in zip(collisions["frame_id"], collisions["object_ids"]):
         shown = clip_rules.collision_clip_frames([source_frame], start, source.num_frames, gap)
         if not batch["has_segmentation"] or not len(shown) or shown[0] == 0:
             continue
-        frame = int(shown[0])
+        frame, none = int(shown[0]), "Of two objects that collide one has no slot of its own"
         masks, segmentation = clip.seen.decoded.slot_masks[frame], batch["segmentation"][frame]
         pair = analysis.slots_of_objects(masks, segmentation, tuple(map(int, object_ids)))
         if pair is not None:
             reason = f"The two objects first touch at t = {frame + 1}; their slots are those whose masks fit them best."
             return Collision(pair, frame, reason)
-    reason = (
-        "These data do not say which objects collide: shown is the pair of slots with the highest attention."
-    )
+    reason = f"{none}: shown is the pair of slots with the highest attention."
     return Collision(analysis.strongest_pair(clip.seen.interaction.pair_attention), None, reason)
 
 

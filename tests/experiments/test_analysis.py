@@ -171,6 +171,9 @@ def test_the_planted_collision_is_found():
     segmentation[4:9, 12:17], segmentation[15:20, 3:8] = 5, 8
     assert analysis.slots_of_objects(masks, segmentation, (4, 7)) == (2, 1)
     assert analysis.slots_of_objects(masks, segmentation, (4, 6)) is None  # object 6 is not in the picture
+    half = segmentation.copy()
+    half[4:15, 12:17] = 5  # six rows more, in which the background has the largest mask
+    assert analysis.slots_of_objects(masks, half, (4, 7)) is None
     attention = np.full((6, 3, 3), 0.1) * (1 - np.eye(3))
     attention[3, 2, 1], attention[3, 1, 2] = 0.9, 0.7
     assert analysis.strongest_pair(attention) == (2, 1)
