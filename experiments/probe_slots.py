@@ -13,9 +13,11 @@ import argparse
 import json
 
 import oddn_jax
+from data_pipelines.datasets import dataset_summary
 from experiments import command_line
 from experiments.evaluation import contents, protocol, scoring
-from experiments.runs import trained
+from experiments.runs import datasets, trained
+from experiments.runs.clips import Clips
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,17 +33,24 @@ def main(options: argparse.Namespace) -> None:
         FileNotFoundError, ValueError: the model, the data or an option is unusable.
     """
     protocol.check_at_least_1(options, "num_frames", "limit", "stride", "batch_size")
-    if options.num_frames == 1:
-        raise ValueError("--num_frames must be at least 2, not 1: a change needs two frames")
     found = trained.open_trained(options.run, options.export, options.step)
     data, dataset_dir, split = protocol.find_data(found, options)
-    clips = protocol.choose_clips(dataset_dir, split, data, 1, None, options)
+    available = datasets.frames_available(dataset_summary(dataset_dir, split), data.stride)
+    num_frames = options.num_frames or min(protocol.NUM_FRAMES, available)
+    if num_frames < 2:
+        raise ValueError(
+            f"clips of {num_frames} frame do not change: take longer videos, a larger --num_frames or a smaller "
+            "--stride"
+        )
+    clips = protocol.by_rule(
+        Clips(dataset_dir, split, "paper", num_frames, data.stride, options.limit), options
+    )
     look = scoring.look_of(found.model, 0)
     samples = contents.read_slots(look, found.params, clips, options.batch_size, oddn_jax.compiler_options())
     read = contents.read(samples)
     record = protocol.describe(found, data, clips, "probe_slots") | read
     if options.json:
-        print(json.dumps(record, indent=2))
+        print(json.dumps(record, indent=2, allow_nan=False))
         return
     simulated = ", *simulated*" if record["simulated"] else ""
     print(f"{found.name}; {record['data']}{simulated}, {split}, {record['num_clips']} clips ({clips.rule})")

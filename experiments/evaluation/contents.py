@@ -6,19 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from data_pipelines.annotations import COLORS, MATERIALS, SHAPES
-from data_pipelines.datasets import open_split
+from data_pipelines.datasets import dataset_summary, open_split
 from data_pipelines.progress import Progress
 from experiments.evaluation.linear_probes import fit_classes, fit_numbers
 from experiments.evaluation.objects import own_slots
-from experiments.evaluation.probe import MIN_SAMPLES
 from experiments.evaluation.scoring import Look, filled, number_labels
 from experiments.evaluation.summaries import summarise
 from experiments.runs.clips import Clips, count_clips, open_batches
 from oddn_jax import metrics
 
+# Of either half; a map from ten numbers to eight colours has 88. Source: our choice.
+MIN_SAMPLES = 200
 ATTRIBUTES = {"color": COLORS, "material": MATERIALS, "shape": SHAPES}
 MOTIONS = ("position", "velocity")  # in the image: pixels, and pixels per clip frame
 
@@ -28,33 +30,35 @@ class Samples(NamedTuple):
 
     numbers: dict[str, np.ndarray]  # f32[m i], by what is read: "latents", "change" and perhaps "dynamics"
     attributes: np.ndarray  # i[m 3], places in COLORS, MATERIALS and SHAPES
-    motions: np.ndarray  # f32[m 2 2]: position and velocity, x then y
-    num_objects: int  # in view in a frame and in the one before, with a slot or without: m and those left out
+    motions: np.ndarray  # f32[m 2 2]: position and velocity, x then y; NaN where they are not known
+    num_objects: int  # seen in a frame and in the one before, with a slot or without: m and those left out
 
 
 def take_samples(
     overlap: np.ndarray,
     latents: np.ndarray,
     dynamics: np.ndarray | None,
+    is_seen: np.ndarray,
     object_id: np.ndarray,
     attributes: np.ndarray,
     motions: np.ndarray,
 ) -> Samples:
     """Pairs what a clip's slots say with what is true of the objects that they stand for.
 
-    A slot that is another's in the frame before is left out: its change is none of the object's, and as large as a
-    least-squares fit can notice (our choice).
+    A slot that is another's in the frame before is left out: its change is none of the object's, and one such leap
+    outweighs many small changes in a fit (our choice).
 
     Args:
+        is_seen: whether any pixel of the object is, bool[t n].
         overlap: intersection over union, within the foreground, of label i and slot j in each frame: f[t i j].
         latents: f32[t k l].
         dynamics: f32[t-1 k d], if the model has any.
         object_id: i[n], padded with -1; label object_id + 1 is the object's.
         attributes: i[n 3].
-        motions: f[t n 2 2], NaN where the object is out of view.
+        motions: f[t n 2 2], NaN where they are not known.
     """
     owner = np.stack([own_slots(of_frame, object_id + 1) for of_frame in overlap])
-    seen = (object_id >= 0) & np.isfinite(motions).all((-2, -1))
+    seen = (object_id >= 0) & is_seen
     seen = seen[1:] & seen[:-1]
     taken = seen & (owner[1:] >= 0) & (owner[1:] == owner[:-1])
     frame, object_ = np.nonzero(taken)
@@ -74,40 +78,49 @@ def read_slots(
         look: how the model is asked.
 
     Raises:
-        ValueError: there is no such clip, or the model has no slots with masks and latents.
+        ValueError: there is no such clip, the model has no slots with masks and latents, or these are not finite.
     """
+    num_labels = dataset_summary(clips.dataset_dir, clips.split).num_objects + 1
     opened = open_split(clips.dataset_dir, clips.split)
     number = count_clips(clips)
     batch_size = min(batch_size, max(number, 1))
     batches = open_batches(clips, batch_size)
 
-    def see(params, video, segmentation, example_id):
+    def see(num_labels, params, video, segmentation, example_id):
         seen = look(params, video, example_id)
         if seen.slot_masks is None or seen.latents is None:
             raise ValueError("the model has no slots to read, or none with latents")
         slot = metrics.largest_slot(seen.slot_masks)
-        num_labels = max(metrics.MAX_MATCHED_LABELS, seen.slot_masks.shape[2])
+        num_labels = max(num_labels, seen.slot_masks.shape[2])
         overlap = metrics.iou(segmentation, slot, num_labels, foreground_only=True)
-        return overlap, seen.latents, seen.dynamics
+        is_finite = jnp.isfinite(seen.slot_masks).all((1, 2, 3, 4, 5))
+        return overlap, is_finite, seen.latents, seen.dynamics
 
-    see = jax.jit(see, compiler_options=dict(compiler_options or {}))
+    see = jax.jit(see, static_argnums=0, compiler_options=dict(compiler_options or {}))
     samples, progress = [], Progress("looking", math.ceil(number / batch_size), "batches")
     with contextlib.closing(batches), contextlib.closing(progress):
         for batch in batches:
             batch, _ = number_labels(batch)
-            overlap, latents, dynamics = jax.device_get(see(params, *filled(batch, batch_size)))
+            num_labels = max(num_labels, int(batch["segmentation"].max()) + 1)
+            seen = see(num_labels, params, *filled(batch, batch_size))
+            overlap, is_finite, latents, dynamics = jax.device_get(seen)
             for clip, place in enumerate(batch["example_id"]):
+                numbers = [of_all[clip] for of_all in (latents, dynamics) if of_all is not None]
+                if not is_finite[clip] or not all(np.isfinite(x).all() for x in numbers):
+                    raise ValueError(
+                        f"what the model sees in video {place} of {clips.split} is not finite: the model is broken"
+                    )
                 if not batch["has_segmentation"][clip]:
                     continue
                 objects, object_id = opened.records[int(place)]["objects"], batch["object_id"][clip]
+                is_seen = (batch["segmentation"][clip][:, None] == object_id[:, None, None] + 1).any((-2, -1))
                 attributes = np.zeros((len(object_id), len(ATTRIBUTES)), int)
                 for column, name in enumerate(ATTRIBUTES):
                     attributes[: len(objects[name]), column] = objects[name]
                 motions = np.stack([batch[f"image_{name}"][clip] for name in MOTIONS], -2)
                 of_clip = None if dynamics is None else dynamics[clip]
-                samples.append(
-                    take_samples(overlap[clip], latents[clip], of_clip, object_id, attributes, motions)
-                )
+                of_objects = is_seen, object_id, attributes, motions
+                samples.append(take_samples(overlap[clip], latents[clip], of_clip, *of_objects))
             progress.advance()
     return samples
 
@@ -116,25 +129,32 @@ def read(samples: Sequence[Samples]) -> dict[str, Any]:
     """Fits linear maps on the first half of the clips, and tests them on the other.
 
     Returns:
-        "num_fitted" and "num_tested", samples; "tracked", the share of the objects in view that are among them; "read",
+        "num_clips" with a known segmentation; "num_fitted" and "num_tested", samples; "tracked", the share of the
+        objects seen that are among them; "read",
         by what is read ("nothing": the most frequent class, and the mean) and then by what of the object is looked
         for: of `color`, `material` and `shape` the accuracy {"mean", "standard_error", "n"} over tested clips, of
         `position` and `velocity` R2 (1: no error, 0: no better than the mean of those tested), both components
-        together, each weighted by its variance.
+        together, each weighted by its variance; None where fewer than `MIN_SAMPLES` of either half have a known one.
 
     Raises:
         ValueError: fewer than `MIN_SAMPLES` samples in either half.
     """
+    if not samples:
+        raise ValueError(
+            "no clip has a known segmentation: nobody can say which slot stands for which object"
+        )
     halves = samples[: len(samples) // 2], samples[len(samples) // 2 :]
     sizes = [sum(len(clip.motions) for clip in half) for half in halves]
     if min(sizes) < MIN_SAMPLES:
         raise ValueError(
-            f"{sizes[0]} slots in the first half of the clips and {sizes[1]} in the other stand for an annotated "
-            f"object in two frames: {MIN_SAMPLES} each are needed; take more clips, or data with annotations"
+            f"of {sum(clip.num_objects for clip in samples)} times that an annotated object is seen in two frames, a "
+            f"slot stands for it {sizes[0]} times in the first half of the clips and {sizes[1]} times in the other: "
+            f"{MIN_SAMPLES} each are needed; take more clips, or a model whose slots separate objects"
         )
     inputs = {"nothing": [np.zeros((len(clip.motions), 1)) for clip in samples]}
     inputs |= {name: [clip.numbers[name] for clip in samples] for name in samples[0].numbers}
     return {
+        "num_clips": len(samples),
         "num_fitted": sizes[0],
         "num_tested": sizes[1],
         "tracked": sum(sizes) / sum(clip.num_objects for clip in samples),
@@ -156,20 +176,28 @@ def _read_from(numbers: Sequence[np.ndarray], samples: Sequence[Samples]) -> dic
             if len(of_clip)
         ]
         found[name] = summarise(right)
-    truth = np.concatenate([clip.motions for clip in tested])
+    asked = np.concatenate(numbers[half:])
+    learned, truth = (np.concatenate([clip.motions for clip in part]) for part in (fitted, tested))
     for place, name in enumerate(MOTIONS):
-        probe = fit_numbers(known, np.concatenate([clip.motions[:, place] for clip in fitted]))
-        left = truth[:, place] - probe(np.concatenate(numbers[half:]))
-        all_ = ((truth[:, place] - truth[:, place].mean(0)) ** 2).sum()
-        found[name] = float(1 - (left**2).sum() / all_) if all_ > 0 else None
+        found[name] = _r2(known, learned[:, place], asked, truth[:, place])
     return found
+
+
+def _r2(inputs: np.ndarray, outputs: np.ndarray, asked: np.ndarray, truth: np.ndarray) -> float | None:
+    fitted, tested = np.isfinite(outputs).all(-1), np.isfinite(truth).all(-1)
+    if min(fitted.sum(), tested.sum()) < MIN_SAMPLES:
+        return None
+    truth = truth[tested]
+    left = truth - fit_numbers(inputs[fitted], outputs[fitted])(asked[tested])
+    all_ = ((truth - truth.mean(0)) ** 2).sum()
+    return float(1 - (left**2).sum() / all_) if all_ > 0 else None
 
 
 def table(found: dict[str, Any]) -> str:
     """What `read` gives, as text."""
     columns = (*ATTRIBUTES, *MOTIONS)
     lines = [
-        f"objects with one and the same slot in two frames: {100 * found['tracked']:.1f} % of those in view; of these, "
+        f"objects with one and the same slot in two frames: {100 * found['tracked']:.1f} % of those seen; "
         f"{found['num_fitted']} samples of the first half of the clips for the fit, {found['num_tested']} of the other",
         f"{'linear maps of':<16}" + "".join(f"{name:>16}" for name in columns),
         f"{'':<16}" + f"{'right, %':>16}" * len(ATTRIBUTES) + f"{'R2':>16}" * len(MOTIONS),

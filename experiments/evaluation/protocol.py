@@ -53,7 +53,7 @@ def score(found: trained.Trained, options: argparse.Namespace) -> dict[str, Any]
     weights = lpips_weights() if options.lpips else None
     observed = found.model.num_context_frames
     data, dataset_dir, split = find_data(found, options)
-    clips = choose_clips(dataset_dir, split, data, observed, options.num_predicted, options)
+    clips = choose_clips(dataset_dir, split, data, observed, options)
     num_predicted = options.num_predicted or min(found.model.num_rollout_steps, clips.num_frames - observed)
     measured = scoring.measure(
         scoring.look_of(found.model, num_predicted),
@@ -96,16 +96,15 @@ def choose_clips(
     split: str,
     data: DataConfig,
     num_observed: int,
-    num_predicted: int | None,
     options: argparse.Namespace,
 ) -> Clips:
     """The clips of a split that the options ask for; silent, the paper's if there are some, as long as they can be.
 
     Raises:
-        ValueError: there are none, or none with a frame to predict, or with as many as the options ask for.
+        ValueError: they have no frame to predict, or fewer than the options ask for.
     """
     summary = loaders.dataset_summary(dataset_dir, split)
-    wanted = num_observed + (num_predicted or 0)
+    wanted = num_observed + (options.num_predicted or 0)
     available = datasets.frames_available(summary, data.stride)
     num_frames = options.num_frames or min(max(NUM_FRAMES, wanted), available)
     if num_frames <= num_observed:
@@ -115,11 +114,15 @@ def choose_clips(
         )
     if num_frames < wanted:
         raise ValueError(
-            f"--num_predicted={num_predicted}: clips of {num_frames} frames leave {num_frames - num_observed} "
+            f"--num_predicted={options.num_predicted}: clips of {num_frames} frames leave {num_frames - num_observed} "
             f"to predict from {num_observed}; {wanted} are needed, and the videos have {available} at this stride"
         )
-    clips = Clips(dataset_dir, split, options.clips or "paper", num_frames, data.stride, options.limit)
-    return of_paper_or_first(clips) if options.clips is None else clips
+    return by_rule(Clips(dataset_dir, split, "paper", num_frames, data.stride, options.limit), options)
+
+
+def by_rule(clips: Clips, options: argparse.Namespace) -> Clips:
+    """The clips by the rule of the options; silent, the paper's if there are some. There may be none."""
+    return of_paper_or_first(clips) if options.clips is None else clips._replace(rule=options.clips)
 
 
 def describe(

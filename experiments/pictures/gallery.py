@@ -77,16 +77,17 @@ def draw_errors(
     metrics: dict[str, Any],
     folder: pathlib.Path,
 ) -> Picture:
-    """Figure 7: from metrics.json where it is about this model and these clips, else from n clips' errors f32[n s]."""
+    """Figure 7: from metrics.json where it is about this model and such clips, else from n clips' errors f32[n s]."""
     name = type(trained.model).__name__
     scores, num_clips = metrics.get("metrics", {}), len(errors[name])
     curves = {
         name: (values.mean(0), values.std(0, ddof=1) / num_clips**0.5 if num_clips > 1 else 0 * values[0])
         for name, values in errors.items()
     }
-    measured = tuple(map(metrics.get, ("step", "data", "split", "clips")))
-    shown = trained.provenance.get("step"), source.name, source.split, source.rule
-    if measured == shown and "predicted_mse" in scores:
+    measured = tuple(map(metrics.get, ("step", "data", "split", "clips", "stride")))
+    shown = trained.provenance.get("step"), source.name, source.split, source.rule, source.stride
+    is_as_long = len(scores.get("predicted_mse", {}).get("mean", ())) == errors[name].shape[1]
+    if measured == shown and is_as_long:
         num_clips = scores["predicted_mse"]["n"]
         curves = {
             name: (scores[key]["mean"], scores[key]["standard_error"] or np.zeros(len(scores[key]["mean"])))

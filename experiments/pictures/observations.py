@@ -121,12 +121,15 @@ def look(
 def find_collision(source: Source, clip: Clip) -> Collision:
     """The two slots that show the objects of a clip's first collision, where the data say which objects collide."""
     split, batch = open_split(source.path, source.split), clip.batch
-    none = "These data do not say which objects collide"
+    none = "These data do not say which objects collide in this clip"
     collisions = split.records[int(batch["example_id"])]["collisions"]
     start, gap = batch["start_frame"] // split.source_stride, source.stride // split.source_stride
     for source_frame, object_ids in zip(collisions["frame_id"], collisions["object_ids"]):
         shown = clip_rules.collision_clip_frames([source_frame], start, source.num_frames, gap)
-        if not batch["has_segmentation"] or not len(shown) or shown[0] == 0:
+        if not len(shown) or shown[0] == 0:
+            continue
+        if not batch["has_segmentation"]:
+            none = "These data do not say where the objects are that collide"
             continue
         frame, none = int(shown[0]), "Of two objects that collide one has no slot of its own"
         masks, segmentation = clip.seen.decoded.slot_masks[frame], batch["segmentation"][frame]

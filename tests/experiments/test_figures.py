@@ -116,7 +116,7 @@ def test_metrics_json_gives_the_curve_where_it_is_about_the_same(drawn, tmp_path
     source = Source(tmp_path, "some/data", "validation", 4, 4, True, "first")
     errors = {"ODDN": np.full((3, 2), 0.25), "copy of the last seen frame": np.full((3, 2), 0.5)}
     curve = {"mean": [0.125, 0.375], "standard_error": [0.01, 0.01], "n": 77}
-    metrics = {"step": 6, "data": "some/data", "split": "validation", "clips": "first"}
+    metrics = {"step": 6, "data": "some/data", "split": "validation", "clips": "first", "stride": 4}
     metrics["metrics"] = {"predicted_mse": curve}
     picture = figures.draw_errors(trained, source, errors, metrics, tmp_path)
     assert "over 77 clips. ODDN: 0.1250, 0.3750." in picture.caption
@@ -125,6 +125,7 @@ def test_metrics_json_gives_the_curve_where_it_is_about_the_same(drawn, tmp_path
         metrics | {"step": 5},
         metrics | {"data": "other/data"},
         metrics | {"clips": "paper"},
+        metrics | {"stride": 8},
         metrics | {"metrics": {}},
     ):
         picture = figures.draw_errors(trained, source, errors, other, tmp_path)
@@ -161,7 +162,7 @@ def test_without_annotations_the_strongest_pair_is_said(data_dir, drawn):
     batch = {"has_segmentation": False, "example_id": 0, "start_frame": 0}
     collision = observations.find_collision(source, Clip(batch, seen))
     assert (collision.pair, collision.frame) == ((2, 0), None)
-    assert "do not say which objects collide" in collision.reason
+    assert "do not say where the objects are that collide" in collision.reason
 
 
 def test_the_fastest_object_is_traversed():
