@@ -15,6 +15,7 @@ from oddn_jax import ODDN, compiler_options
 MODULES = ("distiller", "relation", "predictor")  # their parameters are learned, those of all others stay
 CLIPS, FRAMES = 24, 10  # of a step
 LEARNING_RATE, WARMUP_STEPS, GRADIENT_CLIP = 1e-2, 50, 5.0
+RATE_TO_GO_ON = 3e-3  # with dynamics that are learned already
 START = 0.3  # of the predictor's kernel for the dynamics, over its usual initial one
 EVERY = 500  # steps between two lines
 
@@ -26,14 +27,16 @@ def learn(
     held_out: np.ndarray,
     num_steps: int,
     seed: int,
+    go_on: bool = False,
 ) -> tuple[dict[str, Any], float, float]:
-    """Trains new dynamics with `ODDN.latent_loss` and Adam, on windows of videos drawn at random.
+    """Trains dynamics with `ODDN.latent_loss` and Adam, on windows of videos drawn at random.
 
-    They start from `distiller_init="match"`, and from predictions that repeat a frame's latents: how little changes
+    New ones start from `distiller_init="match"`, and from predictions that repeat a frame's latents: how little changes
     from one frame to the next would take long to learn (our choice; diary "dynamics and velocity").
 
     Args:
-        params: the model's, of which those of `MODULES` are not read.
+        params: the model's; those of `MODULES` are not read, unless the training goes on with them.
+        go_on: at `RATE_TO_GO_ON`, with the model's own dynamics.
         latents: of each kind of clips f32[v t k l], the posteriors' means; they stay as they are. Each kind gives as
             many windows to a step.
         held_out: of other videos, which are only looked at.
@@ -50,9 +53,10 @@ def learn(
         raise ValueError(f"videos of {shortest} frames cannot be learned from: dynamics need three")
     others = {name: value for name, value in params.items() if name not in MODULES}
     learned = _initial(model, seed)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0, LEARNING_RATE, min(WARMUP_STEPS, num_steps // 2), num_steps
-    )
+    if go_on:
+        learned = {name: params[name] for name in learned}
+    rate = RATE_TO_GO_ON if go_on else LEARNING_RATE
+    schedule = optax.warmup_cosine_decay_schedule(0, rate, min(WARMUP_STEPS, num_steps // 2), num_steps)
     optimizer = optax.chain(optax.clip_by_global_norm(GRADIENT_CLIP), optax.adam(schedule))
     options = compiler_options()
 

@@ -43,13 +43,13 @@ def test_it_draws_them(scores):
 
 def test_it_predicts_them_better_than_the_last_frame_repeated(scores):
     ratio = [scores["predicted_mse"]["mean"][n] / scores["copy_last_mse"]["mean"][n] for n in range(6)]
-    assert max(ratio) < 0.95
+    assert max(ratio) < 0.9  # 0.80 of 200 clips
 
 
 def test_it_foresees_where_objects_go(scores):
-    """Closer than objects that stay, by a tenth at least in five frames; by an eighth in all six of 200 clips."""
+    """Closer than objects that stay, by a tenth at least; by 31 % to 16 % of 200 clips."""
     placed, stayed = (scores[name]["mean"] for name in ("predicted_centre_error", "copy_last_centre_error"))
-    assert all(placed[n] < 0.9 * stayed[n] for n in range(5))
+    assert all(placed[n] < 0.9 * stayed[n] for n in range(6))
 
 
 def test_the_header_states_such_scores(scores):

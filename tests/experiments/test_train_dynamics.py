@@ -71,6 +71,16 @@ def test_new_dynamics_begin_with_repeating_and_learn_to_go_on():
     )
 
 
+def test_dynamics_go_on_from_where_they_were():
+    params, error, _ = learn(num_steps=20)
+    model, kinds = oddn_jax.ODDN(CONFIG), (straight(100), straight(50)[:, 1:])
+    _, begun, _ = latent_dynamics.learn(model, params, kinds, straight(20), 2, 0, go_on=True)
+    assert begun == pytest.approx(error, rel=0.1)
+    further, on, _ = latent_dynamics.learn(model, params, kinds, straight(20), 400, 0, go_on=True)
+    assert on < 0.9 * error
+    assert jax.tree.all(jax.tree.map(np.array_equal, further["decoder"], BEFORE["decoder"]))
+
+
 def test_too_short_videos_say_so():
     with pytest.raises(ValueError, match="videos of 2 frames cannot be learned from"):
         latent_dynamics.learn(oddn_jax.ODDN(CONFIG), {}, [straight(4), straight(4)[:, :2]], straight(4), 2, 0)
@@ -99,6 +109,10 @@ def test_a_run_becomes_a_file_with_the_slots_of_before(data_dir, tmp_path, capsy
     assert "relation" in whole
     for name in ("decoder", "refinement"):
         jax.tree.map(np.testing.assert_array_equal, params[name], whole[name])
+
+    assert call(*arguments, "--go_on", "--without_relation") == 0
+    _, on = oddn_jax.load(output)
+    assert "relation" not in on and oddn_jax.read_provenance(output)["dynamics"]["go_on"]
 
     monkeypatch.setattr(train_dynamics, "NUM_FRAMES", 5)  # shorter clips, and whole videos beside them
     assert call(*arguments[:-1], f"--features={tmp_path}/both", "--num_whole_videos=11") == 0
