@@ -86,7 +86,7 @@ def draw_errors(
     }
     measured = tuple(map(metrics.get, ("step", "data", "split", "clips", "stride")))
     shown = trained.provenance.get("step"), source.name, source.split, source.rule, source.stride
-    is_as_long = len(scores.get("predicted_mse", {}).get("mean", ())) == errors[name].shape[1]
+    is_as_long = len(scores.get("predicted_mse", {}).get("mean") or ()) == errors[name].shape[1]
     if measured == shown and is_as_long:
         num_clips = scores["predicted_mse"]["n"]
         curves = {
