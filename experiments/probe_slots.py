@@ -15,9 +15,9 @@ import json
 import oddn_jax
 from data_pipelines.datasets import dataset_summary
 from experiments import command_line
-from experiments.evaluation import contents, protocol, scoring
+from experiments.evaluation import protocol, scoring, slot_contents
 from experiments.runs import datasets, trained
-from experiments.runs.clips import Clips
+from experiments.runs.clips import Clips, by_rule
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,19 +42,19 @@ def main(options: argparse.Namespace) -> None:
             f"clips of {num_frames} frame do not change: take longer videos, a larger --num_frames or a smaller "
             "--stride"
         )
-    clips = protocol.by_rule(
-        Clips(dataset_dir, split, "paper", num_frames, data.stride, options.limit), options
-    )
+    clips = by_rule(Clips(dataset_dir, split, "paper", num_frames, data.stride, options.limit), options.clips)
     look = scoring.look_of(found.model, 0)
-    samples = contents.read_slots(look, found.params, clips, options.batch_size, oddn_jax.compiler_options())
-    read = contents.read(samples)
+    samples = slot_contents.read_slots(
+        look, found.params, clips, options.batch_size, oddn_jax.compiler_options()
+    )
+    read = slot_contents.read(samples)
     record = protocol.describe(found, data, clips, "probe_slots") | read
     if options.json:
         print(json.dumps(record, indent=2, allow_nan=False))
         return
     simulated = ", *simulated*" if record["simulated"] else ""
     print(f"{found.name}; {record['data']}{simulated}, {split}, {record['num_clips']} clips ({clips.rule})")
-    print(contents.table(read))
+    print(slot_contents.table(read))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from data_pipelines.whole_files import check_output
 from experiments import command_line
 from experiments.config import DataConfig
 from experiments.runs import datasets, trained
-from experiments.runs.clips import Clips, of_paper_or_first
+from experiments.runs.clips import Clips, by_rule
 from experiments.training import latent_dynamics
 from experiments.vqa import extraction
 
@@ -147,7 +147,7 @@ def choose_kinds(
     dataset_dir = datasets.find(data, found.model.config, [split])
     available = datasets.frames_available(dataset_summary(dataset_dir, split), data.stride)
     num_frames = min(NUM_FRAMES, available)
-    chosen = of_paper_or_first(Clips(dataset_dir, split, "paper", num_frames, data.stride))
+    chosen = by_rule(Clips(dataset_dir, split, "paper", num_frames, data.stride))
     clip = extraction.ClipRule(chosen.rule, num_frames)
     kinds: dict[extraction.ClipRule, int | None] = {clip: options.limit}
     if options.num_whole_videos:

@@ -12,7 +12,7 @@ from data_pipelines import loaders
 from experiments.config import DataConfig
 from experiments.evaluation import scoring, summaries
 from experiments.runs import datasets, run_folder, trained
-from experiments.runs.clips import RULES, Clips, count_clips, of_paper_or_first
+from experiments.runs.clips import RULES, Clips, by_rule, count_clips
 from oddn_jax.lpips import lpips_weights
 
 NUM_FRAMES = 10
@@ -117,12 +117,7 @@ def choose_clips(
             f"--num_predicted={options.num_predicted}: clips of {num_frames} frames leave {num_frames - num_observed} "
             f"to predict from {num_observed}; {wanted} are needed, and the videos have {available} at this stride"
         )
-    return by_rule(Clips(dataset_dir, split, "paper", num_frames, data.stride, options.limit), options)
-
-
-def by_rule(clips: Clips, options: argparse.Namespace) -> Clips:
-    """The clips by the rule of the options; silent, the paper's if there are some. There may be none."""
-    return of_paper_or_first(clips) if options.clips is None else clips._replace(rule=options.clips)
+    return by_rule(Clips(dataset_dir, split, "paper", num_frames, data.stride, options.limit), options.clips)
 
 
 def describe(

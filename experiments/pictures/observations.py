@@ -16,7 +16,7 @@ from data_pipelines.datasets import open_split
 from experiments.pictures import analysis
 from experiments.pictures.analysis import Observation
 from experiments.runs import datasets
-from experiments.runs.clips import Clips, count_clips, of_paper_or_first, open_batches
+from experiments.runs.clips import Clips, by_rule, count_clips, open_batches
 from experiments.runs.trained import Trained, choose_data
 
 BATCH_SIZE = 4  # clips at a time: one compilation serves all figures
@@ -64,12 +64,13 @@ def find_clips(trained: Trained, options: argparse.Namespace) -> Source:
         raise ValueError(
             f"{path} has videos of {available} frames at stride {data.stride}: none is left to predict"
         )
-    clips = of_paper_or_first(Clips(path, split, "paper", num_frames, data.stride))
-    rule = options.clips or clips.rule
-    if not count_clips(clips._replace(rule=rule)):
-        raise ValueError(f"{path} ({split}) has no clip of {num_frames} frames by the rule --clips={rule}")
+    clips = by_rule(Clips(path, split, "paper", num_frames, data.stride), options.clips)
+    if not count_clips(clips):
+        raise ValueError(
+            f"{path} ({split}) has no clip of {num_frames} frames by the rule --clips={clips.rule}"
+        )
     name = f"{summary.name}/{summary.config}"
-    return Source(path, name, split, num_frames, data.stride, summary.card is not None, rule)
+    return Source(path, name, split, num_frames, data.stride, summary.card is not None, clips.rule)
 
 
 def observed_clips(trained: Trained, source: Source, limit: int) -> Iterator[Clip]:

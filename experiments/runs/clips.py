@@ -41,10 +41,14 @@ def count_clips(clips: Clips) -> int:
     )
 
 
-def of_paper_or_first(clips: Clips) -> Clips:
-    """The same with the paper's rule where the split has such clips, and the beginning of each video otherwise."""
-    of_paper = clips._replace(rule="paper")
-    return of_paper if count_clips(of_paper) else clips._replace(rule="first")
+def by_rule(clips: Clips, rule: str | None = None) -> Clips:
+    """The same by another rule; None: the paper's where there are such clips, else the beginning of each video.
+
+    By a rule that is named there may be none.
+    """
+    if rule is None:
+        rule = "paper" if count_clips(clips._replace(rule="paper")) else "first"
+    return clips._replace(rule=rule)
 
 
 def open_batches(clips: Clips, batch_size: int) -> Iterator[loaders.Batch]:

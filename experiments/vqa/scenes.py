@@ -14,9 +14,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from data_pipelines.simulator.questions.truth import MOVING_SPEED, SceneTruth
-from experiments.evaluation.contents import ATTRIBUTES
 from experiments.evaluation.linear_probes import Probe, fit_classes, fit_numbers
 from experiments.evaluation.objects import own_slots
+from experiments.evaluation.slot_contents import ATTRIBUTES
 from experiments.runs.logs import say
 
 # Objects are 0.4 world units wide at least: two slots that stay nearer than this share one; and a slot stands for an

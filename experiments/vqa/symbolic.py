@@ -18,8 +18,8 @@ from data_pipelines.datasets import open_split
 from data_pipelines.simulator.questions.executor import execute
 from data_pipelines.simulator.questions.truth import SceneTruth
 from experiments.config import VQAConfig
-from experiments.evaluation.contents import ATTRIBUTES
 from experiments.evaluation.scoring import number_labels
+from experiments.evaluation.slot_contents import ATTRIBUTES
 from experiments.runs.trained import Trained
 from experiments.vqa import answering, extraction, questions, scores
 from experiments.vqa.config import check

@@ -163,6 +163,8 @@ def test_without_annotations_the_strongest_pair_is_said(data_dir, drawn):
     collision = observations.find_collision(source, Clip(batch, seen))
     assert (collision.pair, collision.frame) == ((2, 0), None)
     assert "do not say where the objects are that collide" in collision.reason
+    later = batch | {"start_frame": 4000}  # no collision is in such a clip
+    assert "do not say which objects collide" in observations.find_collision(source, Clip(later, seen)).reason
 
 
 def test_the_fastest_object_is_traversed():

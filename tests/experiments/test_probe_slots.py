@@ -13,9 +13,9 @@ from sklearn.metrics import accuracy_score, r2_score
 from data_pipelines import build
 from data_pipelines.datasets import open_split
 from experiments import command_line, probe_slots
-from experiments.evaluation import contents
-from experiments.evaluation.contents import ATTRIBUTES, Samples, read, read_slots, take_samples
+from experiments.evaluation import slot_contents
 from experiments.evaluation.linear_probes import RIDGE
+from experiments.evaluation.slot_contents import ATTRIBUTES, Samples, read, read_slots, take_samples
 from experiments.runs.clips import Clips
 from oddn_jax import MODELS, Seen, save
 from tests.experiments import tiny
@@ -86,7 +86,7 @@ def test_fits_are_scikit_learns():
     color = found["read"]["latents"]["color"]
     assert color["mean"] == pytest.approx(accuracy_score(test_colors, known.predict(test_x)), abs=1e-9)
     assert color["n"] == 4 and color["mean"] > 0.6
-    for place, name in enumerate(contents.MOTIONS):
+    for place, name in enumerate(slot_contents.MOTIONS):
         other = Ridge(alpha=RIDGE * len(x)).fit(x, motions[:, place]).predict(test_x)
         expected = r2_score(test_motions[:, place], other, multioutput="variance_weighted")
         assert found["read"]["latents"][name] == pytest.approx(expected, abs=1e-9)
@@ -120,7 +120,7 @@ def test_without_known_motions_attributes_are_read():
     known = read(make_samples())["read"]["latents"]
     latents = read(samples)["read"]["latents"]
     assert latents == known | {"position": None, "velocity": None}
-    assert contents.table(read(samples)).splitlines()[-1].split()[-2:] == ["-", "-"]
+    assert slot_contents.table(read(samples)).splitlines()[-1].split()[-2:] == ["-", "-"]
 
 
 def test_slots_of_clips_are_read(data_dir):
@@ -198,7 +198,7 @@ def test_the_program_reads_the_bundled_model(shown, capsys):
     [
         (["--num_frames=1"], "clips of 1 frame do not change"),
         (["--limit=0"], "--limit must be at least 1, not 0"),
-        (["--limit=2"], f"{contents.MIN_SAMPLES} each are needed"),
+        (["--limit=2"], f"{slot_contents.MIN_SAMPLES} each are needed"),
         (["--clips=paper"], "no .* clip"),
         (["--clips=latest"], "invalid choice"),
     ],

@@ -49,10 +49,10 @@ def take_samples(
     outweighs many small changes in a fit (our choice).
 
     Args:
-        is_seen: whether any pixel of the object is, bool[t n].
         overlap: intersection over union, within the foreground, of label i and slot j in each frame: f[t i j].
         latents: f32[t k l].
         dynamics: f32[t-1 k d], if the model has any.
+        is_seen: whether any pixel of the object is, bool[t n].
         object_id: i[n], padded with -1; label object_id + 1 is the object's.
         attributes: i[n 3].
         motions: f[t n 2 2], NaN where they are not known.
