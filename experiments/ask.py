@@ -52,6 +52,7 @@ def main(options: argparse.Namespace) -> None:
         return
     questions = asking.parse(options.questions, options.choice)
     taken = reasoner.open_reasoner(options.reasoner)
+    reasoner.check_sees(taken)
     found = open_named(options.model or taken.reads.model)
     reasoner.check_model(taken, found)
     reads = taken.reads

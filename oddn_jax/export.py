@@ -1,9 +1,9 @@
 """save and load: a model's parameters and configuration in one safetensors file that any framework can read.
 
-Arrays are named by their path (`decoder/conv_0/kernel`), in float32. The header holds strings: `format`,
-`format_version`, `model` (the class, as `model_name` calls it), `config` and `provenance` (JSON objects),
-`arrays_sha256` (of the arrays) and `sha256` (of all the other strings, so of every byte that matters). Loading never
-executes code.
+Arrays are named by their path (`decoder/conv_0/kernel`), in float32, or in float16 for half the size. The header holds
+strings: `format`, `format_version`, `model` (the class, as `model_name` calls it), `config` and `provenance` (JSON
+objects), `arrays_sha256` (of the arrays) and `sha256` (of all the other strings, so of every byte that matters).
+Loading never executes code.
 """
 
 import contextlib
@@ -94,6 +94,7 @@ def save(
     *,
     model: type[VideoModel] | type[ALOE] = ODDN,
     provenance: Mapping | None = None,
+    half: bool = False,
 ) -> None:
     """Writes a model to one file; a file of that name is replaced only when the new one is complete.
 
@@ -103,6 +104,7 @@ def save(
       params: nested dictionary of its arrays, of JAX or NumPy, in any order in memory; kept in float32.
       model: the class that takes them: one of `MODELS`, your own at the top of a module, or `reasoning.ALOE`.
       provenance: JSON-able facts on where the parameters come from (data, commit, step, seed, metrics).
+      half: keeps them in float16, with 11 bits each; they are float32 again where they are read.
 
     Raises:
       ValueError: the config is none of such a model, the parameters are not those of one or not finite, or the
@@ -114,7 +116,8 @@ def save(
     if not isinstance(config, model.Config):
         raise ValueError(f"config is a {type(config).__name__}, {name} wants a {model.Config.__name__}")
     _check_config(config)
-    arrays = {name: _to_float32(value, name) for name, value in flatten_params(params).items()}
+    kept = np.float16 if half else np.float32
+    arrays = {name: _to_float(value, name, kept) for name, value in flatten_params(params).items()}
     _check_arrays(arrays, _expected_arrays(model(config)), "params")
     try:
         facts = json.dumps(dict(provenance or {}), allow_nan=False)
@@ -186,7 +189,8 @@ def load(path: str | os.PathLike) -> tuple[VideoModel | ALOE, dict]:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: the configuration in the header is unusable ({error})") from error
     _check_arrays(arrays, expected, str(path))
-    return model, unflatten_params(jax.device_put(arrays))
+    whole = {name: array.astype(np.float32) for name, array in arrays.items()}
+    return model, unflatten_params(jax.device_put(whole))
 
 
 def read_provenance(path: str | os.PathLike) -> dict:
@@ -258,14 +262,14 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
 
 
-def _to_float32(value: Any, name: str) -> np.ndarray:
+def _to_float(value: Any, name: str, kept: type) -> np.ndarray:
     array = np.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
             f"params: {name} is {array.dtype}{list(array.shape)}, expected floating-point numbers"
         )
     with np.errstate(over="ignore"):  # `_check_arrays` says so
-        return array.astype(np.float32)
+        return array.astype(kept)
 
 
 def _expected_arrays(model: VideoModel | ALOE) -> dict[str, jax.ShapeDtypeStruct]:
@@ -275,15 +279,16 @@ def _expected_arrays(model: VideoModel | ALOE) -> dict[str, jax.ShapeDtypeStruct
 def _check_arrays(
     arrays: Mapping[str, np.ndarray], expected: Mapping[str, jax.ShapeDtypeStruct], where: str
 ) -> None:
+    kept = "float16" if all(array.dtype == np.float16 for array in arrays.values()) else "float32"
     for name in sorted(expected.keys() | arrays.keys()):
         if name not in arrays:
             raise ValueError(f"{where}: {name} is missing")
         if name not in expected:
             raise ValueError(f"{where}: {name} is no parameter of the model")
         array, shape = arrays[name], expected[name].shape
-        if array.shape != shape or array.dtype != np.float32:
+        if array.shape != shape or array.dtype != kept:
             raise ValueError(
-                f"{where}: {name} is {array.dtype}{list(array.shape)}, expected float32{list(shape)}"
+                f"{where}: {name} is {array.dtype}{list(array.shape)}, expected {kept}{list(shape)}"
             )
         if not np.isfinite(array).all():
             raise ValueError(f"{where}: {name} holds values that are not finite")

@@ -18,6 +18,9 @@ class VQAConfig:
     # The model; its feature_size, num_slots and num_frames follow from the features.
     model: ALOEConfig = field(default_factory=lambda: ALOEConfig.preset("slotformer"))
     workdir: str = "runs/vqa"
+    # A reasoner that was trained on the true objects, to begin with: a run folder, a file or the name of a bundled one;
+    # "" begins from scratch.
+    taught_by: str = ""
     seed: int = 0  # initial parameters, dropout, order of questions, frames and slots
 
     videos: str = "clevrer/64x96"  # NAME/CONFIG of data_pipelines, as for pre-training
@@ -34,8 +37,8 @@ class VQAConfig:
         ""  # what extract_latents wrote, taken as it is; empty: its default folder, filled if need be
     )
     num_frames: int = 25  # of a video, fewer where it has fewer
-    # Frames of the features from one to the next, from a random start in training; 0: always the same frames, spread
-    # from the first to the last.
+    # Frames of the features from one to the next, from a random start in training; 0: spread from the first to the
+    # last, in training each moved by up to half a gap.
     frame_stride: int = 5
     # So many frames after the last one, as the model rolls them out, are among those that predictive questions see,
     # spread from the first to the last; 32 are SlotFormer's. 0: they see what all others see.

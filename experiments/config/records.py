@@ -25,11 +25,15 @@ LATER_OPTIONS = {
     "resolutions": ((1.0, 1),),
     "choices_per_question": 0,
     "rollout_frames": 0,
+    "taught_by": "",
+    "model.slot_hidden_size": 0,
 }
 # Likewise; but these have always been part of a run's fingerprint, or never.
 OLDEST_RUNS = {"data.valid_split": "validation", "figures_every": 10_000}
 
-FOLDERS = frozenset("workdir init_from data_dir features_of features_dir".split())  # may begin with ~
+FOLDERS = frozenset(
+    "workdir init_from taught_by data_dir features_of features_dir".split()
+)  # may begin with ~
 
 
 def to_json(config: TrainConfig) -> dict:

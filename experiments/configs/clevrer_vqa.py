@@ -3,8 +3,8 @@
     python -m experiments.clevrer_vqa --config=experiments/configs/clevrer_vqa.py:VARIANT
 
 VARIANT is a preset, or changes to one, joined by commas: `clevrer`, `official` (changes `clevrer`), `clevrer,latents`,
-`quickstart,truth`, `simulated`, `simulated,truth,small`, `simulated,truth,medium`. `clevrer` takes the features of
-runs/reasoning; --config.features_of names another model.
+`quickstart,truth`, `simulated`, `simulated,truth,small`, `simulated,truth,medium`, `simulated,taught`. `clevrer` takes
+the features of runs/reasoning, `taught` those of the bundled `clevrer_wide`; --config.features_of names another model.
 
 | variant               | questions        | hours       | hardware       | descriptive questions right  |
 |-----------------------|------------------|-------------|----------------|------------------------------|
@@ -44,6 +44,24 @@ SMALL = {
     "eval_every": 1000,
     "save_every": 500,
 }
+# Begins with what `simulated,truth,medium` has learned, and learns to read slots: 1,200 videos, to which extraction
+# and rendering on two cores are bound.
+TAUGHT = {
+    "taught_by": "experiments/configs/truth_reasoner.safetensors",
+    "videos": "simulated_clevrer/64x96-stride_4-num_train_1200-num_validation_300",
+    "questions": "simulated_clevrer_qa/clevrer-num_train_1200-num_validation_300",
+    "features_of": "clevrer_wide",
+    "num_frames": 13,
+    "frame_stride": 0,
+    "num_steps": 600,
+    "batch_size": 64,
+    "choices_per_question": 1,
+    "optimizer": "muon",
+    "learning_rate": 3e-4,
+    "log_every": 50,
+    "eval_every": 200,
+    "save_every": 100,
+}
 # What a quarter of an hour on a card allows; layers whose sizes are multiples of 16.
 MEDIUM = SMALL | {"num_steps": 24_000, "batch_size": 256, "eval_every": 3_000, "save_every": 1_500}
 # The same scenes without pictures, which nobody looks at who is told the truth.
@@ -72,6 +90,10 @@ def get_config(variant: str = "quickstart") -> VQAConfig:
             config.model = (
                 ALOEConfig.preset("quickstart") if part == "small" else ALOEConfig(num_layers=6, head_size=16)
             )
+        elif part == "taught":
+            for name, value in TAUGHT.items():
+                setattr(config, name, value)
+            config.model = ALOEConfig(num_layers=6, head_size=16, slot_hidden_size=128)
         elif part == "hidden_slots":
             # ALOE's self-supervision, which the paper's rows do without.
             config.model.predict_hidden_slots = True
@@ -81,7 +103,7 @@ def get_config(variant: str = "quickstart") -> VQAConfig:
         else:
             raise ValueError(
                 f"unknown variant {part!r}: take one of {', '.join(PRESETS)}, and any of official, hidden_slots, "
-                f"small, medium, {', '.join(CHANGES)}, joined by commas"
+                f"small, medium, taught, {', '.join(CHANGES)}, joined by commas"
             )
     if config.features == "truth":
         config.videos = UNDRAWN.get(config.videos, config.videos)

@@ -1,8 +1,11 @@
-"""What the numbers of a slot say of the object that it stands for, as far as a linear map can read it."""
+"""What the numbers of a slot say of the object that it stands for: to a linear map, and to a small network."""
 
 import contextlib
+import functools
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +15,8 @@ import numpy as np
 from data_pipelines.annotations import COLORS, MATERIALS, SHAPES
 from data_pipelines.datasets import dataset_summary, open_split
 from data_pipelines.progress import Progress
-from experiments.evaluation.linear_probes import fit_classes, fit_numbers
+from experiments.evaluation.linear_probes import SMALLEST_DEVIATION, fit_classes, fit_numbers
+from experiments.evaluation.network_probes import fit_network
 from experiments.evaluation.objects import own_slots
 from experiments.evaluation.scoring import Look, filled, number_labels
 from experiments.evaluation.summaries import summarise
@@ -126,11 +130,11 @@ def read_slots(
 
 
 def read(samples: Sequence[Samples]) -> dict[str, Any]:
-    """Fits linear maps on the first half of the clips, and tests them on the other.
+    """Fits linear maps and small networks on the first half of the clips, and tests them on the other.
 
     Returns:
         "num_clips" with a known segmentation; "num_fitted" and "num_tested", samples; "tracked", the share of the
-        objects seen that are among them; "read",
+        objects seen that are among them; "read" by linear maps and "read_by_network",
         by what is read ("nothing": the most frequent class, and the mean) and then by what of the object is looked
         for: of `color`, `material` and `shape` the accuracy {"mean", "standard_error", "n"} over tested clips, of
         `position` and `velocity` R2 (1: no error, 0: no better than the mean of those tested), both components
@@ -151,46 +155,87 @@ def read(samples: Sequence[Samples]) -> dict[str, Any]:
             f"slot stands for it {sizes[0]} times in the first half of the clips and {sizes[1]} times in the other: "
             f"{MIN_SAMPLES} each are needed; take more clips, or a model whose slots separate objects"
         )
-    inputs = {"nothing": [np.zeros((len(clip.motions), 1)) for clip in samples]}
-    inputs |= {name: [clip.numbers[name] for clip in samples] for name in samples[0].numbers}
+    inputs = {name: [clip.numbers[name] for clip in samples] for name in samples[0].numbers}
+    nothing = [np.zeros((len(clip.motions), 1)) for clip in samples]
     return {
         "num_clips": len(samples),
         "num_fitted": sizes[0],
         "num_tested": sizes[1],
         "tracked": sum(sizes) / sum(clip.num_objects for clip in samples),
-        "read": {name: _read_from(numbers, samples) for name, numbers in inputs.items()},
+        "read": {
+            name: _read_from(numbers, samples, fit_linear)
+            for name, numbers in ({"nothing": nothing} | inputs).items()
+        },
+        "read_by_network": {
+            name: _read_from(numbers, samples, fit_small_network) for name, numbers in inputs.items()
+        },
     }
 
 
-def _read_from(numbers: Sequence[np.ndarray], samples: Sequence[Samples]) -> dict[str, Any]:
+# What reads slots f[s i]: a score f[s c] for each class of each attribute, and each of the motions f[s 2].
+Probes = tuple[list[Callable[[np.ndarray], np.ndarray]], list[Callable[[np.ndarray], np.ndarray] | None]]
+
+
+def fit_linear(numbers: np.ndarray, attributes: np.ndarray, motions: np.ndarray) -> Probes:
+    """Logistic and linear regressions from f[s i] to attributes i[s 3] and motions f[s 2 2], NaN where not known."""
+    kinds = [
+        fit_classes(numbers, column, len(values)) for column, values in zip(attributes.T, ATTRIBUTES.values())
+    ]
+    known = [np.isfinite(motions[:, place]).all(-1) for place in range(len(MOTIONS))]
+    return kinds, [
+        fit_numbers(numbers[of], motions[of, place]) if of.sum() >= MIN_SAMPLES else None
+        for place, of in enumerate(known)
+    ]
+
+
+def fit_small_network(numbers: np.ndarray, attributes: np.ndarray, motions: np.ndarray) -> Probes:
+    """One network that tells all of it, brought to unit scale and with the same weight."""
+    one_hot = [np.eye(len(values))[column] for column, values in zip(attributes.T, ATTRIBUTES.values())]
+    told = np.concatenate([*one_hot, motions.reshape(len(motions), -1)], -1)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # no motion may be known
+        mean, scale = (np.nan_to_num(of(told, axis=0)) for of in (np.nanmean, np.nanstd))
+    of_numbers = numbers.mean(0), np.maximum(numbers.std(0), SMALLEST_DEVIATION)
+    scale = np.maximum(scale, SMALLEST_DEVIATION)
+    probe = fit_network((numbers - of_numbers[0]) / of_numbers[1], (told - mean) / scale)
+
+    def read(start, stop, asked):
+        return (probe((asked - of_numbers[0]) / of_numbers[1]) * scale + mean)[:, start:stop]
+
+    ends = np.cumsum([0, *map(len, ATTRIBUTES.values()), *[2] * len(MOTIONS)]).tolist()
+    parts = [functools.partial(read, *span) for span in itertools.pairwise(ends)]
+    enough = [np.isfinite(motions[:, place]).all(-1).sum() >= MIN_SAMPLES for place in range(len(MOTIONS))]
+    kinds, moves = parts[: len(ATTRIBUTES)], parts[len(ATTRIBUTES) :]
+    return kinds, [part if known else None for part, known in zip(moves, enough)]
+
+
+def _read_from(numbers: Sequence[np.ndarray], samples: Sequence[Samples], fit: Callable) -> dict[str, Any]:
     half = len(samples) // 2
     fitted, tested = samples[:half], samples[half:]
-    known = np.concatenate(numbers[:half])
+    learned = [np.concatenate([getattr(clip, name) for clip in fitted]) for name in ("attributes", "motions")]
+    kinds, moves = fit(np.concatenate(numbers[:half]), *learned)
     found: dict[str, Any] = {}
-    for column, (name, values) in enumerate(ATTRIBUTES.items()):
-        classes = np.concatenate([clip.attributes[:, column] for clip in fitted])
-        probe = fit_classes(known, classes, len(values))
+    for column, (name, probe) in enumerate(zip(ATTRIBUTES, kinds)):
         right = [
             (probe(of_clip).argmax(-1) == clip.attributes[:, column]).mean()
             for of_clip, clip in zip(numbers[half:], tested)
             if len(of_clip)
         ]
         found[name] = summarise(right)
-    asked = np.concatenate(numbers[half:])
-    learned, truth = (np.concatenate([clip.motions for clip in part]) for part in (fitted, tested))
-    for place, name in enumerate(MOTIONS):
-        found[name] = _r2(known, learned[:, place], asked, truth[:, place])
+    asked, truth = np.concatenate(numbers[half:]), np.concatenate([clip.motions for clip in tested])
+    for place, (name, probe) in enumerate(zip(MOTIONS, moves)):
+        found[name] = _r2(probe, asked, truth[:, place])
     return found
 
 
-def _r2(inputs: np.ndarray, outputs: np.ndarray, asked: np.ndarray, truth: np.ndarray) -> float | None:
-    fitted, tested = np.isfinite(outputs).all(-1), np.isfinite(truth).all(-1)
-    if min(fitted.sum(), tested.sum()) < MIN_SAMPLES:
+def _r2(
+    probe: Callable[[np.ndarray], np.ndarray] | None, asked: np.ndarray, truth: np.ndarray
+) -> float | None:
+    known = np.isfinite(truth).all(-1)
+    if probe is None or known.sum() < MIN_SAMPLES:
         return None
-    truth = truth[tested]
-    left = truth - fit_numbers(inputs[fitted], outputs[fitted])(asked[tested])
+    truth = truth[known]
     all_ = ((truth - truth.mean(0)) ** 2).sum()
-    return float(1 - (left**2).sum() / all_) if all_ > 0 else None
+    return float(1 - ((truth - probe(asked[known])) ** 2).sum() / all_) if all_ > 0 else None
 
 
 def table(found: dict[str, Any]) -> str:
@@ -199,13 +244,15 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         f"objects with one and the same slot in two frames: {100 * found['tracked']:.1f} % of those seen; "
         f"{found['num_fitted']} samples of the first half of the clips for the fit, {found['num_tested']} of the other",
-        f"{'linear maps of':<16}" + "".join(f"{name:>16}" for name in columns),
+        f"{'':<16}" + "".join(f"{name:>16}" for name in columns),
         f"{'':<16}" + f"{'right, %':>16}" * len(ATTRIBUTES) + f"{'R2':>16}" * len(MOTIONS),
     ]
-    for name, row in found["read"].items():
-        shown = [_share(row[column]) for column in ATTRIBUTES]
-        shown += ["-" if row[column] is None else f"{row[column]:.3f}" for column in MOTIONS]
-        lines.append(f"{name:<16}" + "".join(f"{text:>16}" for text in shown))
+    for title, rows in (("linear maps of", found["read"]), ("networks of", found["read_by_network"])):
+        lines.append(title)
+        for name, row in rows.items():
+            shown = [_share(row[column]) for column in ATTRIBUTES]
+            shown += ["-" if row[column] is None else f"{row[column]:.3f}" for column in MOTIONS]
+            lines.append(f"  {name:<14}" + "".join(f"{text:>16}" for text in shown))
     return "\n".join(lines)
 
 

@@ -78,11 +78,16 @@ def _answer_scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Score]:
     found = {}
     for name in paper.Reasoning._fields:
         of_type, suffix = name.removesuffix("_per_option"), name.endswith("_per_option")
-        share, number = ("per_option", "num_options") if suffix else ("per_question", "n")
+        share, number, error = (
+            ("per_option", "num_options", "option_standard_error")
+            if suffix
+            else ("per_question", "n", "standard_error")
+        )
         entry = scores.get(of_type, {})
         if share in entry:
             p, n = entry[share], entry[number]
-            found[name] = Score(p, math.sqrt(p * (1 - p) / n), n, "questions")
+            # Results of an earlier version have none over videos.
+            found[name] = Score(p, entry.get(error, math.sqrt(p * (1 - p) / n)), n, "questions")
     return found
 
 

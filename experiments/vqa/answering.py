@@ -19,6 +19,7 @@ from experiments.runs.trained import Trained
 from experiments.vqa import (
     extraction,
     features,
+    labels,
     questions,
     reasoner,
     references,
@@ -26,6 +27,7 @@ from experiments.vqa import (
     scores,
     steps,
     training,
+    transfer,
 )
 from experiments.vqa.config import check
 from experiments.vqa.features import VideoFeatures
@@ -54,24 +56,29 @@ def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[s
     """
     workdir = pathlib.Path(workdir)
     check(config)
+    taught = open_taught(config)
     sources = prepare(config)
     config, data, standardization = load(config, sources)
     train, valid = data["train"], data[config.valid_split]
+    begin = taught and functools.partial(begin_with, config, taught, sources, standardization)
     with run_folder.hold(workdir):
-        params = training.fit(config, workdir, train, valid)
+        params = training.fit(config, workdir, train, valid, begin)
         predictions = steps.to_predictions(training.answer(config, params, valid))
         submitted = data[config.submission_split or config.valid_split]
         answers = steps.to_predictions(training.answer(config, params, submitted))
         write_json(workdir / "submission.json", scores.submission(submitted.questions, answers))
         record = describe(config, sources, train.questions, valid.questions) | {
             "scores": scores.score(valid.questions, predictions),
-            "references": reference_scores(config, workdir, sources, train, valid),
+            "references": reference_scores(config, workdir, sources, train, valid, taught),
         }
         run_folder.write_json(workdir / "metrics.json", record)
         if config.rollout_frames:
             say(f"no {reasoner.FILE} is written: `ask` reads observed frames alone")
-        elif sources.features:
-            reads = reasoner.what_it_reads(config, sources.features, valid.videos.shape[1], standardization)
+        elif standardization:
+            num_frames = valid.videos.shape[1]
+            reads = reasoner.what_it_reads(
+                config, sources.features, sources.videos, num_frames, standardization
+            )
             reasoner.save(workdir, config.model, params, reads, record)
     return record
 
@@ -102,6 +109,51 @@ def prepare(config: VQAConfig) -> Sources:
     stride = found.data.stride if found.data else data.stride
     extraction.extract(found, dataclasses.replace(data, stride=stride), folder, splits_of(config))
     return Sources(asked, None, folder, found.name)
+
+
+def open_taught(config: VQAConfig) -> reasoner.Reasoner | None:
+    """The reasoner that `config.taught_by` names, if it names one.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it is of another form.
+    """
+    if not config.taught_by:
+        return None
+    taught = reasoner.open_reasoner(config.taught_by)
+    transfer.check(config.model, config.features, taught)
+    return taught
+
+
+def begin_with(
+    config: VQAConfig,
+    taught: reasoner.Reasoner,
+    sources: Sources,
+    standardization: features.Standardization | None,
+) -> dict[str, Any]:
+    """The parameters that a reasoner begins with, from those of one that was taught on the truth.
+
+    Raises:
+        FileNotFoundError, ValueError: the labels of the videos, or the model that saw them, are missing.
+    """
+    told = reasoner.standardization(taught.reads)
+    if standardization is None:  # blind
+        reading = transfer.nothing(config.model, taught.model.config.feature_size)
+    elif config.features == "truth":
+        reading = transfer.rescaling(standardization, told)
+    else:
+        found = open_model_of(config, sources.features)
+        if not hasattr(found.model, "decode"):
+            raise ValueError(f"config.taught_by: {found.name} has no slots that can be decoded one by one")
+        name, _, base = config.videos.partition("/")
+        videos = build.dataset_path(name, base, config.data_dir)
+        labelled = labels.labelled_videos(found, sources.features, videos, "train", config.features)
+        background = int(extraction.has_background(sources.features))
+        say(
+            f"reading true objects off slots, with the labels of {transfer.NUM_VIDEOS} training videos at most"
+        )
+        hidden_size = config.model.slot_hidden_size
+        reading = transfer.fit_reading(labelled, standardization, told, background, hidden_size)
+    return transfer.begin(config.model, taught, reading)
 
 
 def find_or_build(name: str, config: VQAConfig) -> pathlib.Path:
@@ -177,14 +229,24 @@ def make_rollout(config: VQAConfig, folder: pathlib.Path) -> Callable[[extractio
     Raises:
         FileNotFoundError, ValueError: `config.features_of` is not that model, or rolls out no slots.
     """
+    found, manifest = open_model_of(config, folder), extraction.read_manifest(folder)
+    gap = clips.stored_gap(manifest["identity"]["stride"], manifest["source_stride"])
+    return functools.partial(rollouts.append, found, gap=gap, num_frames=config.rollout_frames)
+
+
+def open_model_of(config: VQAConfig, folder: pathlib.Path) -> Trained:
+    """The model that saw what a folder of features holds.
+
+    Raises:
+        FileNotFoundError, ValueError: `config.features_of` is not that model.
+    """
     found, manifest = open_model(config.features_of), extraction.read_manifest(folder)
     if checkpoints.digest(found.params) != manifest["identity"]["params_sha256"]:
         raise ValueError(
             f"{folder} holds what {manifest['extracted_with']} saw, and config.features_of={config.features_of} has "
-            "other parameters: name the model that is to roll these slots out"
+            "other parameters: name the model that saw these slots"
         )
-    gap = clips.stored_gap(manifest["identity"]["stride"], manifest["source_stride"])
-    return functools.partial(rollouts.append, found, gap=gap, num_frames=config.rollout_frames)
+    return found
 
 
 def make_blind(config: VQAConfig, *asked: questions.Questions) -> tuple[VQAConfig, *tuple[Data, ...]]:
@@ -225,14 +287,20 @@ def join(asked: questions.Questions, seen: VideoFeatures, split: str) -> Data:
 
 
 def reference_scores(
-    config: VQAConfig, workdir: pathlib.Path, sources: Sources, train: Data, valid: Data
+    config: VQAConfig,
+    workdir: pathlib.Path,
+    sources: Sources,
+    train: Data,
+    valid: Data,
+    taught: reasoner.Reasoner | None = None,
 ) -> dict[str, dict]:
-    """The scores of what the config names beside the model; the blind reasoner is trained with the same budget."""
+    """The scores of what the config names beside the model; the blind reasoner begins alike and is trained as long."""
     found = {}
     if "blind" in config.references and config.features != "blind":
         say("the blind reference: the same reasoner, trained as long, sees nothing of the videos")
         blind, *data = make_blind(config, train.questions, valid.questions)
-        params = training.fit(blind, workdir / "blind", *data)
+        begin = taught and functools.partial(begin_with, blind, taught, sources, None)
+        params = training.fit(blind, workdir / "blind", *data, begin)
         said = steps.to_predictions(training.answer(blind, params, data[1]))
         found["blind"] = scores.score(valid.questions, said)
     if "majority" in config.references:
@@ -263,6 +331,7 @@ def describe(
         "form": config.model.form,
         "num_layers": config.model.num_layers,
         "rollout_frames": config.rollout_frames,
+        "taught_by": config.taught_by,
         "num_steps": config.num_steps,
         "batch_size": config.batch_size,
         "seed": config.seed,
@@ -281,7 +350,7 @@ def table(record: dict[str, Any]) -> str:
         f"{record['questions']}{simulated}, {record['split']}: {record['num_videos']} videos; trained on "
         f"{record['num_train_videos']} videos, {record['num_steps']} steps of {record['batch_size']} questions, "
         f"seed {record['seed']}",
-        "right answers in %: per question; of multiple choice per option / per question",
+        "right answers in %: per question; of multiple choice per option / per question (standard error over videos)",
         "",
         scores.table(rows),
     ]

@@ -11,9 +11,8 @@ from data_pipelines import clips
 from experiments.machine import compiled
 from experiments.runs.trained import Trained
 from experiments.vqa import extraction
-from experiments.vqa.features import Standardization
 from experiments.vqa.questions import QUESTION_TYPES
-from experiments.vqa.reasoner import Reasoner
+from experiments.vqa.reasoner import Reasoner, standardization
 from oddn_jax.reasoning import ALOE, Answer, slots
 from oddn_jax.reasoning.vocabulary import ANSWERS, CHOICE_LENGTH, encode_choice, encode_question
 
@@ -109,7 +108,7 @@ def watch(reasoner: Reasoner, found: Trained, video: np.ndarray) -> Watched:
     seen = {name: values[0] for name, values in look(found.params, video[None], [0]).items()}
     names = ("latents", "dynamics") if reads.features == "both" else (reads.features,)
     numbers = np.concatenate([seen[name] for name in names], -1)
-    numbers = Standardization(np.array(reads.mean, np.float32), np.array(reads.scale, np.float32))(numbers)
+    numbers = standardization(reads)(numbers)
     places = jnp.arange(len(video), dtype=jnp.float32)[:, None, None]  # chosen as slots are
     places = slots.evaluation_frames(places, config.num_frames, reads.frame_stride)
     frames = np.asarray(places[:, 0, 0]).astype(int)

@@ -65,25 +65,25 @@ def truth(dataset_dir: pathlib.Path, split: str) -> VideoFeatures:
         record = opened.records[place]
         scene_index[place] = record["scene_index"]
         objects = record["objects"]
-        attributes = np.concatenate(
-            [
-                np.eye(len(names), dtype=np.float32)[np.asarray(objects[key], int)]
-                for key, names in (("color", COLORS), ("material", MATERIALS), ("shape", SHAPES))
-            ],
-            -1,
-        )
-        number = len(attributes)
-        in_view = record["inside_camera_view"][:num_frames, :, None]
-        slots[place, :, :number] = np.concatenate(
-            [
-                record["location"][:num_frames, :, :2],
-                record["velocity"][:num_frames, :, :2],
-                in_view,
-                np.broadcast_to(attributes, (num_frames, *attributes.shape)),
-            ],
-            -1,
+        attributes = np.stack([np.asarray(objects[name], int) for name in ("color", "material", "shape")], -1)
+        slots[place, :, : len(attributes)] = true_numbers(
+            record["location"][:num_frames, :, :2],
+            record["velocity"][:num_frames, :, :2],
+            record["inside_camera_view"][:num_frames],
+            attributes,
         )
     return VideoFeatures(slots, scene_index)
+
+
+def true_numbers(
+    location: np.ndarray, velocity: np.ndarray, in_view: np.ndarray, attributes: np.ndarray
+) -> np.ndarray:
+    """The numbers of `truth`, f32[t n 18], of objects: where f[t n 2], how fast f[t n 2], whether in view [t n], and
+    what they are, i[n 3], places in COLORS, MATERIALS and SHAPES."""
+    kinds = zip((COLORS, MATERIALS, SHAPES), attributes.T)
+    known = np.concatenate([np.eye(len(names), dtype=np.float32)[column] for names, column in kinds], -1)
+    told = np.broadcast_to(known, (len(location), *known.shape))
+    return np.concatenate([location, velocity, in_view[..., None], told], -1, dtype=np.float32)
 
 
 def pad_slots(features: VideoFeatures, num_slots: int) -> VideoFeatures:

@@ -10,7 +10,10 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import oddn_jax
+from data_pipelines.datasets import open_split
 from experiments.config import VQAConfig, build
 from experiments.runs import checkpoints
 from experiments.runs.trained import Trained
@@ -33,9 +36,9 @@ FACTS = (
 class Reads:
     """What a reasoner reads of a video."""
 
-    features: str  # "latents", "dynamics" or "both"
-    model: str  # whose features: a run folder, an exported file or a bundled name
-    params_sha256: str  # of its parameters
+    features: str  # "latents", "dynamics", "both" or "truth"
+    model: str  # whose features: a run folder, an exported file or a bundled name; "" of the truth
+    params_sha256: str  # of its parameters; "" of the truth
     source_stride: int  # source frames from one frame of a video to the next
     stride: int  # source frames that dynamics span
     num_frames: int  # of the videos that it was trained on
@@ -55,21 +58,36 @@ class Reasoner(NamedTuple):
 
 
 def what_it_reads(
-    config: VQAConfig, folder: pathlib.Path, num_frames: int, standardization: Standardization
+    config: VQAConfig,
+    folder: pathlib.Path | None,
+    dataset_dir: pathlib.Path | None,
+    num_frames: int,
+    standardization: Standardization,
 ) -> Reads:
-    """That of a reasoner which was trained on the features in a folder."""
-    manifest = extraction.read_manifest(folder)
+    """That of a reasoner which was trained on the features in a folder, or on the true objects of a data set."""
+    if folder:
+        manifest = extraction.read_manifest(folder)
+        model, digest = manifest["extracted_with"], manifest["identity"]["params_sha256"]
+        source_stride, stride = manifest["source_stride"], manifest["identity"]["stride"]
+    else:
+        model = digest = ""
+        source_stride = stride = open_split(dataset_dir, "train").source_stride
     return Reads(
         features=config.features,
-        model=manifest["extracted_with"],
-        params_sha256=manifest["identity"]["params_sha256"],
-        source_stride=manifest["source_stride"],
-        stride=manifest["identity"]["stride"],
+        model=model,
+        params_sha256=digest,
+        source_stride=source_stride,
+        stride=stride,
         num_frames=num_frames,
         frame_stride=config.frame_stride,
         mean=tuple(map(float, standardization.mean)),
         scale=tuple(map(float, standardization.scale)),
     )
+
+
+def standardization(reads: Reads) -> Standardization:
+    """How a reasoner brings the numbers of a slot to unit scale."""
+    return Standardization(np.array(reads.mean, np.float32), np.array(reads.scale, np.float32))
 
 
 def save(
@@ -109,6 +127,15 @@ def open_reasoner(name: str) -> Reasoner:
                 f"{name}: it scales {len(numbers)} numbers and reads {model.config.feature_size}"
             )
     return Reasoner(model, params, reads, facts, name)
+
+
+def check_sees(reasoner: Reasoner) -> None:
+    """Raises ValueError if the reasoner reads the true objects, which no video tells."""
+    if reasoner.reads.features == "truth":
+        raise ValueError(
+            f"{reasoner.name} reads the true objects of simulated scenes and sees no video: take one that clevrer_vqa "
+            "trained on a model's slots"
+        )
 
 
 def check_model(reasoner: Reasoner, found: Trained) -> None:

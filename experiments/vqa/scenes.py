@@ -18,22 +18,11 @@ from experiments.evaluation.linear_probes import Probe, fit_classes, fit_numbers
 from experiments.evaluation.objects import own_slots
 from experiments.evaluation.slot_contents import ATTRIBUTES
 from experiments.runs.logs import say
+from experiments.vqa.labels import Labelled
 
 # Objects are 0.4 world units wide at least: two slots that stay nearer than this share one; and a slot stands for an
 # object that it stays nearer than this. Source: our choice.
 SAME_PLACE = 0.3
-
-
-class Labelled(NamedTuple):
-    """A training video: n objects in t frames."""
-
-    slots: np.ndarray  # f32[t k d] latents, and dynamics if there are any
-    overlap: np.ndarray  # f32[t i j]: intersection over union, within the foreground, of label i and slot j
-    object_id: np.ndarray  # i[n]
-    attributes: np.ndarray  # i[n 3], places in COLORS, MATERIALS and SHAPES
-    location: np.ndarray  # f32[t n 2] world units on the floor
-    speed: np.ndarray  # f32[t n] world units a second
-    collisions: tuple[tuple[int, tuple[int, int]], ...]  # first frame, places of the two objects
 
 
 class Tracks(NamedTuple):
@@ -90,7 +79,7 @@ class Reader:
             for n, object_ in enumerate(of_track):
                 if object_ >= 0:
                     speeds.append(_speed(tracks.location[:, n]))
-                    moves.append(video.speed[:, object_] > MOVING_SPEED)
+                    moves.append(np.linalg.norm(video.velocity[:, object_], axis=-1) > MOVING_SPEED)
             for a, b in itertools.combinations(np.flatnonzero(of_track >= 0), 2):
                 both = {int(of_track[a]), int(of_track[b])}
                 frames = [frame for frame, pair in video.collisions if set(pair) == both]

@@ -18,7 +18,8 @@ class Predictions(NamedTuple):
 def score(questions: Questions, predictions: Predictions) -> dict[str, dict[str, float | int]]:
     """The shares of right answers by type, and of descriptive questions by subtype too; types without questions lack.
 
-    "per_question" needs all choices of a question right, "per_option" counts choices.
+    "per_question" needs all choices of a question right, "per_option" counts choices; "standard_error" and
+    "option_standard_error" are theirs over videos, whose questions are about the same slots, and lack for one video.
 
     Source: the accuracies of CLEVRER (Yi et al., 2020), section 4.
 
@@ -38,14 +39,31 @@ def score(questions: Questions, predictions: Predictions) -> dict[str, dict[str,
             of_type = questions.type == QUESTION_TYPES.index(name)
         if not of_type.any():
             continue
+        videos = questions.scene_index[of_type]
         scores[name] = {"n": int(of_type.sum()), "per_question": float(right[of_type].mean())}
+        scores[name] |= _error("standard_error", right[of_type], videos)
         options = exists & of_type[:, None]
         if options.any():
             scores[name] |= {
                 "num_options": int(options.sum()),
                 "per_option": float(right_choices[options].mean()),
             }
+            videos = np.broadcast_to(questions.scene_index[:, None], options.shape)[options]
+            scores[name] |= _error("option_standard_error", right_choices[options], videos)
     return scores
+
+
+def _error(name: str, right: np.ndarray, videos: np.ndarray) -> dict[str, float]:
+    """The standard error of the share of right answers bool[q] about videos i[q]: that of a ratio of sums over videos.
+
+    Source: Cochran, Sampling Techniques (1977), section 2.11.
+    """
+    _, of_video, asked = np.unique(videos, return_inverse=True, return_counts=True)
+    number = len(asked)
+    if number < 2:
+        return {}
+    missed = np.bincount(of_video, right) - right.mean() * asked
+    return {name: float(np.sqrt(number / (number - 1) * (missed**2).sum()) / asked.sum())}
 
 
 def majority(train: Questions, questions: Questions) -> Predictions:
@@ -84,16 +102,17 @@ def submission(questions: Questions, predictions: Predictions) -> list[dict[str,
 
 
 def table(rows: dict[str, dict]) -> str:
-    """Scores by row as text, in per cent: per question, and for multiple choice per option / per question."""
+    """Scores by row as text, in per cent: per question, and for multiple choice per option / per question; the standard
+    error over videos of the last of them in parentheses."""
     shown = [name for name in QUESTION_TYPES if any(name in scores for scores in rows.values())]
     subtypes = sorted({name for scores in rows.values() for name in scores} - set(QUESTION_TYPES))
     width = max(len(name) for name in rows) + 2
     lines = []
     for names in (shown, subtypes):
         if names:
-            lines.append("".join(f"{name:>17}" for name in names).rjust(width + 17 * len(names)))
+            lines.append("".join(f"{name:>20}" for name in names).rjust(width + 20 * len(names)))
             for row, scores in rows.items():
-                lines.append(f"{row:<{width}}" + "".join(f"{_cell(scores.get(name)):>17}" for name in names))
+                lines.append(f"{row:<{width}}" + "".join(f"{_cell(scores.get(name)):>20}" for name in names))
     return "\n".join(lines)
 
 
@@ -101,4 +120,5 @@ def _cell(entry: dict | None) -> str:
     if entry is None:
         return "-"
     parts = [entry[name] for name in ("per_option", "per_question") if name in entry]
-    return " / ".join("-" if part is None else f"{100 * part:.1f}" for part in parts)
+    error = f" ({100 * entry['standard_error']:.1f})" if "standard_error" in entry else ""
+    return " / ".join("-" if part is None else f"{100 * part:.1f}" for part in parts) + error

@@ -6,26 +6,21 @@ descriptive and explanatory questions alone: what comes after a video, or withou
 """
 
 import pathlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from data_pipelines import build
 from data_pipelines.builders.clevrer_qa.records import open_questions
-from data_pipelines.datasets import open_split
 from data_pipelines.simulator.questions.executor import execute
 from data_pipelines.simulator.questions.truth import SceneTruth
 from experiments.config import VQAConfig
-from experiments.evaluation.scoring import number_labels
 from experiments.evaluation.slot_contents import ATTRIBUTES
-from experiments.runs.trained import Trained
 from experiments.vqa import answering, extraction, questions, scores
 from experiments.vqa.config import check
+from experiments.vqa.labels import Labelled, labelled_videos
 from experiments.vqa.questions import QUESTION_TYPES, Questions, select
-from experiments.vqa.scenes import Labelled, Reader, match
-from oddn_jax import compiler_options, metrics
+from experiments.vqa.scenes import Reader, match
 from oddn_jax.reasoning.vocabulary import encode_answer
 
 ANSWERED = ("descriptive", "explanatory")
@@ -52,9 +47,9 @@ def answer(config: VQAConfig) -> dict[str, Any]:
     sources = answering.prepare(config)
     name, _, base = config.videos.partition("/")
     videos = build.dataset_path(name, base, config.data_dir)
-    labelled = list(labelled_videos(found, sources.features, videos, "train"))
+    labelled = list(labelled_videos(found, sources.features, videos, "train", "both"))
     reader = Reader(labelled, extraction.has_background(sources.features))
-    held_out = list(labelled_videos(found, sources.features, videos, config.valid_split))
+    held_out = list(labelled_videos(found, sources.features, videos, config.valid_split, "both"))
     scene_index = extraction.read_split(sources.features, config.valid_split)["scene_index"]
     truths = {int(index): reader.scene(video.slots) for index, video in zip(scene_index, held_out)}
     train = questions.read(sources.questions, "train")
@@ -71,58 +66,6 @@ def answer(config: VQAConfig) -> dict[str, Any]:
         "unanswerable": unanswerable,
         "probes": quality(reader, held_out),
     }
-
-
-def labelled_videos(
-    found: Trained, folder: pathlib.Path, dataset_dir: pathlib.Path, split: str
-) -> Iterator[Labelled]:
-    """The slots of each video of a split beside what is true of it, in the order of the features.
-
-    Raises:
-        FileNotFoundError, ValueError: features or annotations are missing, or those of other videos.
-    """
-    arrays, opened = extraction.read_split(folder, split), open_split(dataset_dir, split)
-    names = [name for name in ("latents", "dynamics") if name in arrays]
-    slots = np.concatenate([arrays[name] for name in names], -1)
-    overlap_of = make_overlap(found)
-    for place, scene_index in enumerate(arrays["scene_index"]):
-        record = opened.records[place]
-        if record["scene_index"] != scene_index:
-            raise ValueError(f"{folder}: the {split} features are not those of the videos in {dataset_dir}")
-        objects, frames = record["objects"], len(slots[place])
-        object_id = np.asarray(objects["object_id"], int)
-        shown = {"segmentation": record["segmentation"][None, :frames], "object_id": object_id[None]}
-        numbered, _ = number_labels(shown)
-        touches = record["collisions"]
-        places_of = {number: n for n, number in enumerate(object_id.tolist())}
-        yield Labelled(
-            slots[place],
-            overlap_of(arrays["latents"][place], numbered["segmentation"][0]),
-            numbered["object_id"][0],
-            np.stack([np.asarray(objects[name], int) for name in ATTRIBUTES], -1).reshape(
-                -1, len(ATTRIBUTES)
-            ),
-            record["location"][:frames, :, :2],
-            np.linalg.norm(record["velocity"][:frames, :, :2], axis=-1),
-            tuple(
-                (int(frame), tuple(places_of[int(number)] for number in pair))
-                for frame, pair in zip(touches["frame_id"], touches["object_ids"])
-            ),
-        )
-
-
-def make_overlap(found: Trained) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The function from latents f32[t k l] and a segmentation i[t h w] to `Labelled.overlap`."""
-    model, most = found.model, metrics.MAX_MATCHED_LABELS
-
-    def overlap(params, latents, segmentation):
-        masks = model.apply(model.to_variables(params), latents, method="decode").slot_masks
-        return metrics.iou(segmentation, metrics.largest_slot(masks), most, foreground_only=True)
-
-    compiled = jax.jit(overlap, compiler_options=compiler_options())
-    return lambda latents, segmentation: np.asarray(
-        compiled(found.params, latents, segmentation.astype(np.int32))
-    )
 
 
 def run_programs(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
@@ -32,8 +33,17 @@ class Data(NamedTuple):
     rows: np.ndarray  # i64[q], the video of each question
 
 
-def fit(config: VQAConfig, workdir: pathlib.Path, train: Data, valid: Data) -> Any:
+def fit(
+    config: VQAConfig,
+    workdir: pathlib.Path,
+    train: Data,
+    valid: Data,
+    begin: Callable[[], Any] | None = None,
+) -> Any:
     """Trains a run to its end, from its last checkpoint where it has one, and returns the parameters.
+
+    Args:
+        begin: what gives the first parameters, where `config.taught_by` names a reasoner; None: from scratch.
 
     Raises:
         ValueError: the run folder belongs to another config, or several processes were started.
@@ -48,7 +58,8 @@ def fit(config: VQAConfig, workdir: pathlib.Path, train: Data, valid: Data) -> A
         for change in run_folder.open_run(workdir, config, vqa_config.from_json, RESUMABLE_FIELDS):
             say(f"going on although {change}")
         manager = stack.enter_context(checkpoints.open_manager(workdir, config.keep_checkpoints))
-        state = jax.device_put(_starting_state(config, optimizer, manager), NamedSharding(mesh, REPLICATED))
+        state = _starting_state(config, optimizer, manager, begin)
+        state = jax.device_put(state, NamedSharding(mesh, REPLICATED))
         step = start = int(state.step)
         if step >= config.num_steps:
             say(f"finished: {workdir} holds {step} of {config.num_steps} steps")
@@ -118,10 +129,16 @@ def describe(metrics: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
-def _starting_state(config: VQAConfig, optimizer: Any, manager: checkpoints.Manager) -> TrainState:
+def _starting_state(
+    config: VQAConfig, optimizer: Any, manager: checkpoints.Manager, begin: Callable[[], Any] | None
+) -> TrainState:
     shapes = jax.eval_shape(lambda: steps.initial_state(config, optimizer))
     rest = {"step": shapes.step, "opt_state": shapes.opt_state}
     own = checkpoints.restore(manager, shapes.params, rest, say)
+    if own is None and begin is not None:
+        say(f"weights: config.taught_by={config.taught_by}")
+        params = jax.tree.map(jnp.asarray, begin())
+        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
     if own is None:
         say(f"weights: from scratch, seed {config.seed}")
         return jax.jit(lambda: steps.initial_state(config, optimizer))()

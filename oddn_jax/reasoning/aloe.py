@@ -43,13 +43,15 @@ class ALOE(nn.Module):
         config, relative = self.config, self.config.form == "relative"
         # Source: PyTorch's default, hence SlotFormer's. Flax's own, a quarter of it, learns slower.
         self.embedding = nn.Embed(NUM_WORDS, config.word_size, embedding_init=normal(1.0))
-        text_size, slot_size = config.word_size + 4, config.feature_size + 2
+        text_size, slot_size = config.word_size + 4, (config.slot_hidden_size or config.feature_size) + 2
         self.first_token = self.param(
             "first_token", zeros, (slot_size if relative else config.width,), jnp.float32
         )
         self.text_input = dense(text_size, config.width, dtype=config.compute_dtype)
         if not relative:
             self.slot_input = dense(slot_size, config.width, dtype=config.compute_dtype)
+        if config.slot_hidden_size:
+            self.slot_reader = SlotReader(config.slot_hidden_size)
         self.transformer = Transformer(config)
         self.answer_head = Head(config, NUM_ANSWERS)
         self.choice_head = Head(config, 1)
@@ -162,7 +164,21 @@ class ALOE(nn.Module):
     def slot_tokens(self, slots: Float[Array, "*b t k d"]) -> Float[Array, "*b n e"]:
         """The slots of the first frame, then those of the second, ..., marked as no text."""
         tokens = slots.reshape(*slots.shape[:-3], -1, slots.shape[-1])
+        if self.config.slot_hidden_size:
+            tokens = self.slot_reader(tokens)
         return jnp.concatenate([tokens, _modality(tokens, 1)], -1)
+
+
+class SlotReader(nn.Module):
+    """Two hidden layers that each slot goes through alone."""
+
+    hidden_size: int
+
+    @nn.compact
+    def __call__(self, slots: Float[Array, "*b d"]) -> Float[Array, "*b h"]:
+        for name in ("first", "second"):
+            slots = jax.nn.gelu(nn.Dense(self.hidden_size, name=name)(slots))
+        return slots
 
 
 class Head(nn.Module):

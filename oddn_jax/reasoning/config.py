@@ -35,6 +35,9 @@ class ALOEConfig:
     hidden_size: int = 512  # of each layer's feed-forward network
     word_size: int = 14  # of the word embedding
     head_hidden_size: int = 128  # of the two networks that read the first token
+    # Of a network of two hidden layers that reads each slot before the input layer, in the "absolute" form; 0: there is
+    # none, as published. Our choice: what slots say of their objects is there for such a network, not for a linear map.
+    slot_hidden_size: int = 0
     dropout: float = 0.1  # of attention, feed-forward and residual branches; in "relative" of positions too
 
     # ALOE's self-supervision: slots are hidden and predicted. The ODDN paper's rows do without.
@@ -77,6 +80,13 @@ class ALOEConfig:
         for name in at_least_one.split():
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.slot_hidden_size < 0:
+            raise ValueError(f"slot_hidden_size={self.slot_hidden_size} must be at least 0, for none")
+        if self.slot_hidden_size and self.form == "relative":
+            raise ValueError(
+                f"slot_hidden_size={self.slot_hidden_size} must be 0 in the relative form: words and slots share one "
+                "input layer"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
         if self.form == "relative":

@@ -118,8 +118,8 @@ def test_what_older_runs_do_not_have_is_what_they_did(tmp_path):
 
 def test_what_older_reasoners_do_not_have_is_what_they_did(tmp_path):
     older = configs.to_json(VQAConfig())
-    names = "rollout_frames", "choices_per_question", "optimizer"
-    assert {name: older.pop(name) for name in names} == dict(zip(names, (0, 0, "adam")))
+    names = "rollout_frames", "choices_per_question", "optimizer", "taught_by"
+    assert {name: older.pop(name) for name in names} == dict(zip(names, (0, 0, "adam", "")))
     read = run_folder.load_config(write(tmp_path / "run", older), vqa_config.from_json)
     assert read == VQAConfig()
     # That of the version that had neither: its checkpoints go on.

@@ -13,13 +13,19 @@ from sklearn.metrics import accuracy_score, r2_score
 from data_pipelines import build
 from data_pipelines.datasets import open_split
 from experiments import command_line, probe_slots
-from experiments.evaluation import slot_contents
+from experiments.evaluation import network_probes, slot_contents
 from experiments.evaluation.linear_probes import RIDGE
 from experiments.evaluation.slot_contents import ATTRIBUTES, Samples, read, read_slots, take_samples
 from experiments.runs.clips import Clips
 from oddn_jax import MODELS, Seen, save
 from tests.experiments import tiny
 from tests.experiments.tiny import DATA_NAME
+
+
+@pytest.fixture(autouse=True)
+def quick_networks(monkeypatch):
+    """Networks that are hardly fitted; how well they fit: test_network_probes."""
+    monkeypatch.setattr(network_probes, "NUM_STEPS", 100)
 
 
 def test_samples_are_of_slots_that_keep_their_object():
@@ -93,6 +99,12 @@ def test_fits_are_scikit_learns():
     assert found["read"]["latents"]["position"] > 0.8 > 0.2 > found["read"]["latents"]["velocity"]
     assert found["read"]["change"]["velocity"] > 0.5
     assert all(abs(found["read"][name]["velocity"]) < 0.2 for name in ("nothing", "dynamics"))
+    by_network = found["read_by_network"]
+    assert set(by_network) == {"latents", "change", "dynamics"}
+    assert by_network["latents"]["color"]["mean"] > 0.5 and by_network["latents"]["position"] > 0.7
+    assert by_network["change"]["velocity"] > 0.4 > by_network["latents"]["velocity"]
+    shown = slot_contents.table(found)
+    assert shown.index("linear maps of") < shown.index("nothing") < shown.index("networks of")
 
 
 def test_nothing_is_the_most_frequent_class_and_the_mean():

@@ -26,7 +26,11 @@ PREDICTIONS = Predictions(np.array([encode_answer(answer) for answer in ANSWERS]
 
 
 def test_scores_of_a_worked_example():
-    assert scores.score(EXAMPLE, PREDICTIONS) == {
+    found = scores.score(EXAMPLE, PREDICTIONS)
+    assert {
+        kind: {name: value for name, value in entry.items() if "error" not in name}
+        for kind, entry in found.items()
+    } == {
         "descriptive": {"n": 4, "per_question": 3 / 4},
         "explanatory": {"n": 2, "per_question": 1 / 2, "num_options": 4, "per_option": 3 / 4},
         "predictive": {"n": 1, "per_question": 1.0, "num_options": 2, "per_option": 1.0},
@@ -35,6 +39,30 @@ def test_scores_of_a_worked_example():
         "exist": {"n": 1, "per_question": 1.0},
         "query_color": {"n": 1, "per_question": 1.0},
     }
+
+
+def test_standard_errors_over_videos_against_the_bootstrap():
+    """Answers about a video are right together or wrong together, so that questions are fewer than they look."""
+    random = np.random.default_rng(0)
+    videos = np.repeat(np.arange(80), random.integers(2, 12, 80))
+    asked = make_questions(
+        *[
+            (int(video), number, "count", "How many collisions happen?", "2")
+            for number, video in enumerate(videos)
+        ]
+    )
+    right = random.random(len(videos)) < random.random(80)[videos]
+    answers = np.where(right, encode_answer("2"), encode_answer("1"))
+    found = scores.score(asked, Predictions(answers, np.zeros((len(videos), 4), bool)))["count"]
+    by_video = [right[videos == video] for video in range(80)]
+    resampled = [
+        np.concatenate([by_video[video] for video in random.integers(0, 80, 80)]).mean() for _ in range(2000)
+    ]
+    assert found["standard_error"] == pytest.approx(np.std(resampled), rel=0.08)
+    assert found["standard_error"] > 1.5 * np.sqrt(right.mean() * (1 - right.mean()) / len(videos))
+    only = videos == 3
+    one = scores.score(select(asked, only), Predictions(answers[only], np.zeros((only.sum(), 4), bool)))
+    assert "standard_error" not in one["count"]
 
 
 def test_types_that_nobody_asked_are_left_out():

@@ -11,7 +11,8 @@ from data_pipelines.simulator.questions.executor import execute
 from data_pipelines.simulator.questions.generation import question_scenes
 from data_pipelines.simulator.questions.truth import trajectory_truth
 from experiments.vqa import scenes
-from experiments.vqa.scenes import Labelled, Reader, Tracks
+from experiments.vqa.labels import Labelled
+from experiments.vqa.scenes import Reader, Tracks
 
 STRIDE, NUM_SLOTS, SIZE = 4, 5, 24
 
@@ -53,8 +54,8 @@ def simulate(index):
         slots[frame, order[:number]] = held + random.normal(0, 0.02, held.shape)
         slots[frame, order[number:]] = random.normal(0, 0.02, (NUM_SLOTS - 1 - number, SIZE))
         overlap[frame, 1 + np.arange(number), order[:number]] = 1
-    location, speed = stored.location[..., :2], np.linalg.norm(stored.velocity[..., :2], axis=-1)
-    labelled = Labelled(slots, overlap, np.arange(number), ids, location, speed, truth.collisions)
+    location, velocity = stored.location[..., :2], stored.velocity[..., :2]
+    labelled = Labelled(slots, overlap, np.arange(number), ids, location, velocity, truth.collisions)
     return truth, labelled
 
 

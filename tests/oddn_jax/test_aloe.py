@@ -344,6 +344,15 @@ def test_frames_of_training_and_evaluation():
     np.testing.assert_array_equal(slots.spread_frames(video, 128), video)
     with pytest.raises(ValueError, match="25 frames are wanted, the video has 20"):
         slots.spread_frames(video[:20], 25)
+    for number in (2, 13, 25, 128):
+        moved = np.stack([slots.training_frames(key, video, number, 0)[:, 0, 0] for key in keys[:60]])
+        spread = np.asarray(slots.spread_frames(video, number))[:, 0, 0]
+        gap = 127 / (number - 1)
+        assert (np.diff(moved) >= 1).all() and moved.min() >= 0 and moved.max() <= 127
+        assert np.abs(moved - spread).max() <= gap / 2 + 0.5
+        if gap > 3:
+            assert (np.std(moved, axis=0) > gap / 8).all()
+            np.testing.assert_allclose(np.mean(moved, axis=0)[1:-1], spread[1:-1], atol=gap / 4)
 
 
 def test_order_of_slots():

@@ -69,6 +69,27 @@ def test_a_file_holds_what_it_was_given_however_that_lay_in_memory(tiny, tmp_pat
     oddn_jax.load(tmp_path / "model.safetensors")
 
 
+def test_half_the_size(tiny, tmp_path):
+    model, variables = tiny
+    params = variables["params"]
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    oddn_jax.save(whole, model.config, params)
+    oddn_jax.save(half, model.config, params, half=True)
+    sizes = [
+        sum(array.nbytes for array in safetensors.numpy.load_file(file).values()) for file in (whole, half)
+    ]
+    assert sizes[0] == 2 * sizes[1]
+    jax.tree.map(
+        lambda read, given: np.testing.assert_array_equal(read, np.asarray(given, np.float16).astype("f4")),
+        oddn_jax.load(half)[1],
+        params,
+    )
+    large = jax.tree.map(lambda array: array + 1e6, params)
+    with pytest.raises(ValueError, match="holds values that are not finite"):
+        oddn_jax.save(half, model.config, large, half=True)
+    oddn_jax.load(half)
+
+
 def test_arrays_of_any_shape_and_type_come_back_from_safetensors():
     random = np.random.default_rng(0)
     arrays = {
