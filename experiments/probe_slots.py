@@ -1,12 +1,12 @@
-"""What do the numbers of a slot say? Linear maps read colour, material, shape, place and velocity off them.
+"""What do the numbers of a slot say? Linear maps and small networks read colour, material, shape, place and velocity.
 
     python -m experiments.probe_slots --export=clevrer
     python -m experiments.probe_slots --run=WORKDIR --data=NAME/CONFIG --json
 
 Of each slot that stands for an annotated object, in a frame and in the one before: its latents, how they have changed
-since, and its dynamics. Maps are fitted on the first half of the clips and tested on the other; "nothing" is the most
+since, and its dynamics. Both are fitted on the first half of the clips and tested on the other; "nothing" is the most
 frequent class, and the mean. Without options: the quickstart's run, on the clips that evaluate scores. Any model with
-slots will do. What no linear map reads may be there for a network.
+slots will do. What the network reads and the linear map does not is there, but not for everyone.
 """
 
 import argparse

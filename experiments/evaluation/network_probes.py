@@ -14,7 +14,8 @@ from oddn_jax.reasoning.aloe import SlotReader
 
 # Source: our choice; eleven seconds on one core.
 HIDDEN_SIZE = 128
-NUM_STEPS = 3_000
+NUM_STEPS = 3_000  # at most, and 300 at least
+NUM_PASSES = 70  # over the samples at most: few of them would be learned by heart
 BATCH = 1_024  # samples of a step
 LEARNING_RATE = 2e-3  # of Adam, which falls as a cosine does
 
@@ -42,7 +43,8 @@ def fit_network(inputs: np.ndarray, outputs: np.ndarray, hidden_size: int = HIDD
         outputs: likewise; NaN where one is not known.
     """
     arrays = (np.asarray(values, np.float32) for values in (inputs, outputs))
-    return jax.device_get(_fit(*arrays, hidden_size, NUM_STEPS))
+    num_steps = min(NUM_STEPS, max(300, NUM_PASSES * len(inputs) // BATCH))
+    return jax.device_get(_fit(*arrays, hidden_size, num_steps))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3), compiler_options=compiler_options())

@@ -62,6 +62,9 @@ def fit_reading(
     Args:
         videos: the first `NUM_VIDEOS` of them are used.
         first: 1 where the first slot is the background's, else 0.
+
+    Raises:
+        ValueError: no slot shows an object.
     """
     slots, numbers = [], []
     for video in itertools.islice(videos, NUM_VIDEOS):
@@ -74,6 +77,11 @@ def fit_reading(
             target[frame, own[own >= first]] = told[frame, own >= first]
         slots.append(video.slots.reshape(-1, video.slots.shape[-1]))
         numbers.append(target.reshape(-1, target.shape[-1]))
+    if not any(of_video.any() for of_video in numbers):
+        raise ValueError(
+            "config.taught_by: no slot of the training videos shows an object whose mask and labels are known, so that "
+            "nobody can say what slots tell: take simulated videos, or a model whose slots separate objects"
+        )
     return fit_network(seen(np.concatenate(slots)), true(np.concatenate(numbers)), hidden_size)
 
 
@@ -84,11 +92,12 @@ def rescaling(seen: Standardization, true: Standardization) -> NetworkProbe:
 
 def nothing(config: ALOEConfig, size: int) -> NetworkProbe:
     """That of a reasoner which sees nothing."""
-    shapes = jax.eval_shape(
-        SlotReader(config.slot_hidden_size).init, jax.random.key(0), np.zeros(config.feature_size)
-    )
-    hidden = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes["params"])
-    return NetworkProbe(hidden, np.zeros((config.slot_hidden_size, size)), np.zeros(size))
+    hidden, inputs = None, config.feature_size
+    if config.slot_hidden_size:
+        inputs = config.slot_hidden_size
+        shapes = jax.eval_shape(SlotReader(inputs).init, jax.random.key(0), np.zeros(config.feature_size))
+        hidden = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes["params"])
+    return NetworkProbe(hidden, np.zeros((inputs, size)), np.zeros(size))
 
 
 def begin(config: ALOEConfig, taught: Reasoner, reading: NetworkProbe) -> dict[str, Any]:

@@ -209,8 +209,8 @@ def test_other_programs_may_mean_something_else_by_that_name(foreign):
         ),
         (
             ["--export={tmp}/none.safetensors"],
-            "{tmp}/none.safetensors: no such file, nor the name of a bundled model (clevrer, clevrer_wide, quickstart, "
-            "quickstart_reasoner)",
+            "{tmp}/none.safetensors: no such file, nor the name of a bundled model (clevrer, clevrer_wide, "
+            "clevrer_wide_reasoner, quickstart, quickstart_reasoner)",
         ),
     ],
 )

@@ -23,7 +23,7 @@ def samples():
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_a_product_is_read_as_scikit_learns_network_reads_it(samples, monkeypatch):
-    monkeypatch.setattr(network_probes, "NUM_STEPS", 600)
+    monkeypatch.setattr(network_probes, "NUM_PASSES", 150)
     inputs, outputs = samples
     fitted = outputs[:3000].copy()
     fitted[::5, 1] = np.nan

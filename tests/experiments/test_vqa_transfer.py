@@ -80,6 +80,10 @@ def test_slots_that_tell_the_truth_get_the_answers_of_the_truth(taught):
     ]
     true = reasoner.standardization(taught.reads)
     reading = transfer.fit_reading(videos, seen, true, 0, 64)
+    with pytest.raises(ValueError, match=r"config\.taught_by: no slot of the training videos shows"):
+        transfer.fit_reading(
+            [video._replace(overlap=0 * video.overlap) for video in videos], seen, true, 0, 64
+        )
     config = dataclasses.replace(FORM, feature_size=SIZE, num_slots=OBJECTS, slot_hidden_size=64)
     params = transfer.begin(config, taught, reading)
     question, nothing = EXAMPLE.words[:1].repeat(60, 0), np.zeros((60, 12), np.int32)
@@ -95,6 +99,7 @@ def test_more_slots_and_other_frames_get_the_positions_of_their_time(taught):
     config = dataclasses.replace(
         FORM, feature_size=SIZE, num_slots=5, num_frames=7, background_slot=True, slot_hidden_size=8
     )
+    assert transfer.nothing(FORM, 18).kernel.shape == (18, 18)  # of the truth
     params = transfer.begin(config, taught, transfer.nothing(config, 18))
     new = params["transformer"]["positions"]
     old = np.asarray(taught.params["transformer"]["positions"])
@@ -155,6 +160,20 @@ def test_only_a_reasoner_of_the_truth_teaches(taught):
     other = taught._replace(reads=dataclasses.replace(taught.reads, features="both"))
     with pytest.raises(ValueError, match="taught has not read the truth itself but both"):
         transfer.check(dataclasses.replace(FORM, slot_hidden_size=8), "both", other)
+
+
+def test_what_the_variants_begin_with_fits_them():
+    for variant in ("simulated,taught", "simulated,taught,latents"):
+        config = clevrer_vqa.get_config(variant)
+        found = answering.open_taught(config)
+        assert found.trained_on["features"] == "truth" and found.trained_on["simulated"]
+        assert found.trained_on["scores"]["descriptive"]["per_question"] > 0.85
+        assert found.model.config.num_frames == config.num_frames
+    config.model.num_layers = 5
+    with pytest.raises(
+        ValueError, match=r"config.model.num_layers is 5, \S+truth_reasoner.safetensors has 6"
+    ):
+        answering.train_and_evaluate(config, "nowhere")
 
 
 def test_the_truth_first_and_then_slots(run_program, data_dir, tmp_path):

@@ -161,8 +161,8 @@ def test_an_unknown_name_is_told_the_known_ones():
             read("quickstep")
         assert (
             str(caught.value)
-            == "quickstep: no such file, nor the name of a bundled model (clevrer, clevrer_wide, quickstart, "
-            "quickstart_reasoner)"
+            == "quickstep: no such file, nor the name of a bundled model (clevrer, clevrer_wide, "
+            "clevrer_wide_reasoner, quickstart, quickstart_reasoner)"
         )
 
 
@@ -192,8 +192,8 @@ def test_the_bundled_models_are_small_and_say_where_they_come_from():
         model, params = oddn_jax.load(name)
         facts = oddn_jax.read_provenance(name)
         assert facts["simulated"] and (export.BUNDLED / f"{name}.safetensors").stat().st_size < 4e6
-        if name == "quickstart_reasoner":
-            assert params["transformer"] and facts["reads"]["model"] == "quickstart"
+        if name.endswith("_reasoner"):
+            assert params["transformer"] and facts["reads"]["model"] == name.removesuffix("_reasoner")
             assert facts["scores"]["descriptive"]["n"] and facts["commit"]
             continue
         assert model.config.image_height == {"quickstart": 32}.get(name, 64) and params["decoder"]
