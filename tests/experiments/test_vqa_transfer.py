@@ -9,6 +9,7 @@ import pytest
 
 from data_pipelines import build
 from experiments.configs import clevrer_vqa
+from experiments.evaluation import network_probes
 from experiments.vqa import answering, features, reasoner, transfer
 from experiments.vqa.features import Standardization
 from experiments.vqa.labels import Labelled
@@ -61,7 +62,8 @@ def make_truth(random, number):
     return np.stack(told), location, velocity, attributes
 
 
-def test_slots_that_tell_the_truth_get_the_answers_of_the_truth(taught):
+def test_slots_that_tell_the_truth_get_the_answers_of_the_truth(taught, monkeypatch):
+    monkeypatch.setattr(network_probes, "NUM_PASSES", 3000)
     random = np.random.default_rng(1)
     mixing = random.normal(size=(18, SIZE))
     told, location, velocity, attributes = make_truth(random, 60)

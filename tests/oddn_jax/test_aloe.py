@@ -207,6 +207,23 @@ def test_the_absolute_form_equals_a_computation_in_numpy_with_or_without_its_pad
     assert abs(wanted[0][0] - wanted[1][0]).max() > 0.1
 
 
+def test_a_reader_of_slots_is_two_hidden_layers_before_the_input_layer():
+    read = small("absolute", slot_hidden_size=5)
+    model, variables = variables_of(read)
+    video, question, choices = inputs(read)
+    params = dict(variables["params"])
+    hidden = np.asarray(video, float)
+    reader = params.pop("slot_reader")
+    for name in ("first", "second"):
+        x = hidden @ np.asarray(reader[name]["kernel"], float) + np.asarray(reader[name]["bias"], float)
+        hidden = x / 2 * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+    plain = ALOE(small("absolute", feature_size=5))
+    wanted = jax.jit(plain.apply)({"params": params}, jnp.asarray(hidden, "f4"), question, choices[:, 0])
+    found = jax.jit(model.apply)(variables, video, question, choices[:, 0])
+    np.testing.assert_allclose(found.answer_logits, wanted.answer_logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.attention, wanted.attention, rtol=1e-4, atol=1e-6)
+
+
 def test_too_many_words_or_too_few_are_refused():
     videos, words, choices = inputs(small("absolute"))
     for form, question, choice, message in (
@@ -382,6 +399,8 @@ def test_order_of_slots():
         ({"dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
         ({"form": "relative", "word_size": 3}, "word_size=3 must be feature_size - 2 = 2"),
         ({"form": "relative", "num_heads": 1, "head_size": 5}, "must be even"),
+        ({"slot_hidden_size": -1}, "slot_hidden_size=-1 must be at least 0, for none"),
+        ({"form": "relative", "slot_hidden_size": 4}, "slot_hidden_size=4 must be 0 in the relative form"),
     ],
 )
 def test_wrong_options(changes, message):
