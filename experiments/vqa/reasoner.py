@@ -111,7 +111,7 @@ def open_reasoner(name: str) -> Reasoner:
         if not os.path.isfile(path):
             raise FileNotFoundError(
                 f"{name} has no {FILE}: `python -m experiments.clevrer_vqa --workdir={name}` writes it at its end, "
-                "where it reads the slots of a model"
+                "where it reads slots or the true objects"
             )
     model, params = oddn_jax.load(path)
     if not isinstance(model, ALOE):
