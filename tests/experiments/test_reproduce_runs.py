@@ -19,7 +19,7 @@ from experiments.reproduction import budgets, costs, running, sweep
 from experiments.reproduction.targets import TARGETS
 from experiments.runs import checkpoints
 from experiments.runs.logs import say
-from experiments.vqa import symbolic
+from experiments.vqa import labels, symbolic
 from oddn_jax.reasoning import ALOEConfig
 from tests.experiments import small_reproduction
 from tests.experiments.tiny import DATA_NAME, get_config
@@ -103,7 +103,7 @@ def test_a_row_of_answers_and_its_references(data_dir, tmp_path, monkeypatch, ca
     rows = tuple(row for row in target.rows if row.name in ("MAC (V+)", "ODDN-ALOE", by_programs))
     monkeypatch.setitem(TARGETS, "table1", target._replace(rows=rows))
     # Two steps of training divide no scene: slot n is taken to show object n, whatever it holds.
-    monkeypatch.setattr(symbolic, "make_overlap", lambda found: lambda latents, labels: assigned(latents))
+    monkeypatch.setattr(labels, "make_overlap", lambda found: lambda latents, labels: assigned(latents))
     command = small_reproduction.options("table1", f"--data_dir={data_dir}", f"--workdir={tmp_path}")
     reproduce.main(command)
     said = capsys.readouterr().out
