@@ -19,7 +19,7 @@ from experiments.runs import checkpoints
 from experiments.runs.logs import read_rows, say
 from experiments.training import steps
 from experiments.training.loop import work
-from experiments.vqa import answering
+from experiments.vqa import loading
 from experiments.vqa import steps as reasoning
 from experiments.vqa.questions import UNKNOWN, Questions
 
@@ -173,7 +173,7 @@ def _clips(config: TrainConfig) -> tuple[Any, Any, tuple, int]:
 def _questions(config: VQAConfig) -> tuple[Any, Any, tuple, int]:
     """The same of questions about slots of the quickstart's sizes, a fifth of them with four choices."""
     slots = (1, 1, config.model.feature_size) if config.features == "blind" else (config.num_frames, 5, 12)
-    config = answering.fit_model(config, slots[2], slots[1], slots[0])
+    config = loading.fit_model(config, slots[2], slots[1], slots[0])
     config = dataclasses.replace(config, frame_stride=1)  # as many frames as are seen
     number, kind = config.batch_size, np.arange(config.batch_size) % 5 == 0
     words, choice_words = np.ones((number, 20), np.int32), np.ones((number, 4, 12), np.int32)

@@ -104,8 +104,8 @@ def watch(reasoner: Reasoner, found: Trained, video: np.ndarray) -> Watched:
             f"the reasoner reads {wanted} frames, the video has {len(video)} that far from each other: "
             "--stride=1 takes more of a video"
         )
-    look = extraction.make_look(found.model, clips.stored_gap(reads.stride, reads.source_stride))
-    seen = {name: values[0] for name, values in look(found.params, video[None], [0]).items()}
+    gap = clips.stored_gap(reads.stride, reads.source_stride)
+    seen = {name: values[0] for name, values in extraction.look_at(found, gap, video[None], [0]).items()}
     names = ("latents", "dynamics") if reads.features == "both" else (reads.features,)
     numbers = np.concatenate([seen[name] for name in names], -1)
     numbers = standardization(reads)(numbers)

@@ -24,11 +24,12 @@ from data_pipelines.progress import Progress
 from data_pipelines.whole_files import whole_file
 from experiments import config as configs
 from experiments.config import DataConfig
+from experiments.machine import compiled
 from experiments.runs import checkpoints, datasets, run_folder
 from experiments.runs.clips import RULES
 from experiments.runs.logs import say
 from experiments.runs.trained import Trained
-from oddn_jax import VideoModel, compiler_options
+from oddn_jax import VideoModel
 from oddn_jax.arrays import safetensors_bytes
 from oddn_jax.fields import shorten
 from oddn_jax.models import model_name
@@ -108,7 +109,7 @@ def extract(
     with claim(folder, wait=True):  # two that need the same features: the second finds them made
         stride = data.stride if clip else summary.source_stride
         digest = _digest(_write_manifest(folder, identity, numbers, stride, found))
-        look = make_look(found.model, 1 if clip else gap)
+        look = functools.partial(look_at, found, 1 if clip else gap)
         todo = {}
         for split, number in numbers.items():
             starts = dict(zip(_shards(folder, split, number, shard_size), range(0, number, shard_size)))
@@ -126,44 +127,38 @@ def extract(
             for split, shards in todo.items():
                 for path, start in shards.items():
                     of_shard = taken[split][start : start + shard_size]
-                    arrays = _extract_shard(look, found.params, opened[split], of_shard, progress)
+                    arrays = _extract_shard(look, opened[split], of_shard, progress)
                     _write_shard(path, arrays, digest)
         finally:
             progress.close()
     return numbers
 
 
-def make_look(model: VideoModel, gap: int) -> Callable[[Any, np.ndarray, Sequence[int]], Arrays]:
-    """Returns `(params, videos u8[v t h w 3], scene_indices) -> arrays`, the features of each video.
+def look_at(found: Trained, gap: int, videos: np.ndarray, scene_indices: Sequence[int]) -> Arrays:
+    """The features of videos u8[v t h w 3].
 
     Frames `gap` apart make a video of their own, so that its dynamics are those of training: every model of videos can
     be asked in this way.
+
+    Raises:
+        ValueError: the model has no slots.
     """
-
-    @functools.partial(jax.jit, compiler_options=compiler_options())
-    def look(params, videos, keys):
-        seen = model.look(params, videos / np.float32(255), keys)
-        return {"latents": seen.latents, "dynamics": seen.dynamics}
-
-    def run(params, videos, scene_indices):
-        arrays: Arrays = {}
-        # One key for all phases: with `share_noise` an object then keeps its slot through all of the video.
-        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(0)))(np.asarray(scene_indices))
-        number, num_frames = videos.shape[:2]
-        for phase in range(min(gap, num_frames)):
-            of_phase = videos[:, phase::gap]
-            seen = jax.device_get(look(params, of_phase, keys))
-            if seen["latents"] is None:
-                raise ValueError(f"{type(model).__name__} has no slots to extract")
-            for name, values in seen.items():
-                if values is not None:
-                    first = of_phase.shape[1] - values.shape[1]  # dynamics begin with the second frame
-                    shape = number, num_frames, *values.shape[2:]
-                    whole = arrays.setdefault(name, np.zeros(shape, np.float32))
-                    whole[:, phase::gap][:, first:] = values
-        return arrays
-
-    return run
+    arrays: Arrays = {}
+    # One key for all phases: with `share_noise` an object then keeps its slot through all of the video.
+    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(0)))(np.asarray(scene_indices))
+    number, num_frames = videos.shape[:2]
+    for phase in range(min(gap, num_frames)):
+        of_phase = videos[:, phase::gap]
+        seen = jax.device_get(_look(found.model, found.params, of_phase, keys))
+        if seen["latents"] is None:
+            raise ValueError(f"{type(found.model).__name__} has no slots to extract")
+        for name, values in seen.items():
+            if values is not None:
+                first = of_phase.shape[1] - values.shape[1]  # dynamics begin with the second frame
+                shape = number, num_frames, *values.shape[2:]
+                whole = arrays.setdefault(name, np.zeros(shape, np.float32))
+                whole[:, phase::gap][:, first:] = values
+    return arrays
 
 
 def read_split(folder: pathlib.Path, split: str) -> Arrays:
@@ -288,8 +283,14 @@ def _choose(
     return [(place, slice(start, start + span, gap)) for place, start in chosen]
 
 
+@compiled.jit(static_argnums=0)
+def _look(model: VideoModel, params: Any, videos: jax.Array, keys: jax.Array) -> dict[str, jax.Array | None]:
+    seen = model.look(params, videos / np.float32(255), keys)
+    return {"latents": seen.latents, "dynamics": seen.dynamics}
+
+
 def _extract_shard(
-    look: Callable, params: Any, split: Split, taken: Sequence[tuple[int, slice]], progress: Progress
+    look: Callable, split: Split, taken: Sequence[tuple[int, slice]], progress: Progress
 ) -> Arrays:
     at_once = 1 if jax.default_backend() == "cpu" else AT_ONCE
     parts = []
@@ -299,7 +300,7 @@ def _extract_shard(
         videos = np.stack([record["video"][frames] for record, (_, frames) in zip(records, now)])
         indices = np.array([record["scene_index"] for record in records], np.int32)
         filled = np.resize(np.arange(len(now)), at_once)  # one shape, one compilation
-        seen = look(params, videos[filled], indices[filled])
+        seen = look(videos[filled], indices[filled])
         parts.append({name: values[: len(now)] for name, values in seen.items()} | {"scene_index": indices})
         for _ in now:
             progress.advance()

@@ -13,6 +13,7 @@ from experiments.evaluation.slot_contents import ATTRIBUTES
 from experiments.runs.trained import Trained
 from experiments.vqa import extraction
 from oddn_jax import compiler_options, metrics
+from oddn_jax.models import model_name
 
 
 class Labelled(NamedTuple):
@@ -66,6 +67,13 @@ def labelled_videos(
                 for frame, pair in zip(touches["frame_id"], touches["object_ids"])
             ),
         )
+
+
+def check_model(found: Trained) -> None:
+    """Raises ValueError unless the model's slots can be matched to objects by the masks that it decodes."""
+    if not hasattr(found.model, "decode"):
+        kind = model_name(type(found.model))
+        raise ValueError(f"{found.name}: {kind} has no slots that can be decoded one by one")
 
 
 def make_overlap(found: Trained) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import build
 from data_pipelines.builders.clevrer_qa.records import open_questions
 from data_pipelines.simulator.questions.executor import execute
 from data_pipelines.simulator.questions.truth import SceneTruth
 from experiments.config import VQAConfig
 from experiments.evaluation.slot_contents import ATTRIBUTES
-from experiments.vqa import answering, extraction, questions, scores
+from experiments.vqa import answering, extraction, labels, questions, scores
 from experiments.vqa.config import check
 from experiments.vqa.labels import Labelled, labelled_videos
 from experiments.vqa.questions import QUESTION_TYPES, Questions, select
 from experiments.vqa.scenes import Reader, match
+from experiments.vqa.sources import open_model, prepare
 from oddn_jax.reasoning.vocabulary import encode_answer
 
 ANSWERED = ("descriptive", "explanatory")
@@ -39,17 +39,12 @@ def answer(config: VQAConfig) -> dict[str, Any]:
         FileNotFoundError, ValueError: an option, a data set or the model is unusable.
     """
     check(config)
-    found = answering.open_model(config.features_of)
-    if not hasattr(found.model, "decode"):
-        raise ValueError(
-            f"{found.name}: {type(found.model).__name__} has no slots that can be decoded one by one"
-        )
-    sources = answering.prepare(config)
-    name, _, base = config.videos.partition("/")
-    videos = build.dataset_path(name, base, config.data_dir)
-    labelled = list(labelled_videos(found, sources.features, videos, "train", "both"))
+    found = open_model(config.features_of)
+    labels.check_model(found)
+    sources = prepare(config)
+    labelled = list(labelled_videos(found, sources.features, sources.videos, "train", "both"))
     reader = Reader(labelled, extraction.has_background(sources.features))
-    held_out = list(labelled_videos(found, sources.features, videos, config.valid_split, "both"))
+    held_out = list(labelled_videos(found, sources.features, sources.videos, config.valid_split, "both"))
     scene_index = extraction.read_split(sources.features, config.valid_split)["scene_index"]
     truths = {int(index): reader.scene(video.slots) for index, video in zip(scene_index, held_out)}
     train = questions.read(sources.questions, "train")

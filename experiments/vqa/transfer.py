@@ -14,11 +14,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.config import VQAConfig
 from experiments.evaluation.network_probes import NetworkProbe, fit_network
 from experiments.evaluation.objects import own_slots
+from experiments.runs.logs import say
+from experiments.vqa import extraction, labels
 from experiments.vqa.features import Standardization, true_numbers
 from experiments.vqa.labels import Labelled
-from experiments.vqa.reasoner import Reasoner
+from experiments.vqa.reasoner import Reasoner, open_reasoner
+from experiments.vqa.reasoner import standardization as standardization_of
+from experiments.vqa.sources import Sources, open_model_of
 from oddn_jax.reasoning import ALOEConfig
 from oddn_jax.reasoning.aloe import SlotReader
 from oddn_jax.reasoning.vocabulary import CHOICE_LENGTH, QUESTION_LENGTH
@@ -27,6 +32,46 @@ NUM_VIDEOS = 200  # whose labels the reading is fitted with: 45,000 slots of vid
 OWN = frozenset(  # of a reasoner of slots: what it sees, and how it is trained
     "feature_size num_slots num_frames background_slot slot_hidden_size dropout recompute compute_dtype".split()
 )
+
+
+def open_taught(config: VQAConfig) -> Reasoner | None:
+    """The reasoner that `config.taught_by` names, if it names one.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it is of another form.
+    """
+    if not config.taught_by:
+        return None
+    taught = open_reasoner(config.taught_by)
+    check(config.model, config.features, taught)
+    return taught
+
+
+def begin_with(
+    config: VQAConfig,
+    taught: Reasoner,
+    sources: Sources,
+    standardization: Standardization | None,
+) -> dict[str, Any]:
+    """The parameters that a reasoner begins with, from those of one that was taught on the truth.
+
+    Raises:
+        FileNotFoundError, ValueError: the labels of the videos, or the model that saw them, are missing.
+    """
+    told = standardization_of(taught.reads)
+    if standardization is None:  # blind
+        reading = nothing(config.model, taught.model.config.feature_size)
+    elif config.features == "truth":
+        reading = rescaling(standardization, told)
+    else:
+        found = open_model_of(config, sources.features)
+        labels.check_model(found)
+        labelled = labels.labelled_videos(found, sources.features, sources.videos, "train", config.features)
+        background = int(extraction.has_background(sources.features))
+        say(f"reading true objects off slots, with the labels of {NUM_VIDEOS} training videos at most")
+        hidden_size = config.model.slot_hidden_size
+        reading = fit_reading(labelled, standardization, told, background, hidden_size)
+    return begin(config.model, taught, reading)
 
 
 def check(config: ALOEConfig, features: str, taught: Reasoner) -> None:

@@ -86,7 +86,7 @@ def test_answers_are_what_the_reasoner_says_of_what_the_model_sees(made, video, 
     reads = oddn_jax.read_provenance(made / "row" / reasoner.FILE)["reads"]
     seen = trained.open_trained(run=str(made / "model"))
     frames = read_video(video, seen.model.config.image_height, seen.model.config.image_width, crop=True)
-    arrays = extraction.make_look(seen.model, 1)(seen.params, frames[None], [0])
+    arrays = extraction.look_at(seen, 1, frames[None], [0])
     numbers = np.concatenate([arrays["latents"], arrays["dynamics"]], -1)[0, [0, 2, 4, 6]]
     slots = ((numbers - np.array(reads["mean"])) * np.array(reads["scale"])).astype("f4")
     slots = jnp.asarray(slots[:, ::-1])  # their order does not matter

@@ -67,7 +67,7 @@ def test_features_are_what_the_model_sees(found, folder, data_dir):
 def test_dynamics_span_the_gap(found, data_dir):
     """Frames a gap apart make a clip of their own: frame n is seen with frame n - 3 before it."""
     video = open_split(data_dir / "simulated_clevrer" / DATA_NAME / VERSION, "train").records[0]["video"][:9]
-    arrays = extraction.make_look(found.model, 3)(found.params, video[None], [7])
+    arrays = extraction.look_at(found, 3, video[None], [7])
     arrays = {name: values[0] for name, values in arrays.items()}
     assert not arrays["dynamics"][:3].any() and arrays["dynamics"][3:].any((-2, -1)).all()
     distilled = found.model.apply(
@@ -106,7 +106,7 @@ def test_objects_keep_their_slots_through_all_phases(found):
 
     def spread(share_noise):
         model = ODDN(dataclasses.replace(found.model.config, share_noise=share_noise))
-        seen = extraction.make_look(model, 3)(found.params, video[None], [7])
+        seen = extraction.look_at(found._replace(model=model), 3, video[None], [7])
         return np.ptp(seen["latents"][0], axis=0).max()
 
     assert spread(True) < 1e-5 < 1e-3 < spread(False)
@@ -117,20 +117,15 @@ def test_what_is_there_is_kept_and_the_rest_is_the_same_to_the_byte(
 ):
     other = tmp_path / "features"
     looked = []
-    make_look = extraction.make_look
+    look_at = extraction.look_at
 
-    def make_failing(model, gap):
-        look = make_look(model, gap)
+    def failing(found, gap, videos, scene_indices):
+        looked.extend(scene_indices)
+        if len(looked) == 4:
+            raise KeyboardInterrupt
+        return look_at(found, gap, videos, scene_indices)
 
-        def run(params, videos, scene_indices):
-            looked.extend(scene_indices)
-            if len(looked) == 4:
-                raise KeyboardInterrupt
-            return look(params, videos, scene_indices)
-
-        return run
-
-    monkeypatch.setattr(extraction, "make_look", make_failing)
+    monkeypatch.setattr(extraction, "look_at", failing)
     with pytest.raises(KeyboardInterrupt):
         extraction.extract(found, found.data, other, ["train"], limit=5, shard_size=2)
     assert list(contents(other)) == ["train-00000-of-00003.safetensors"]

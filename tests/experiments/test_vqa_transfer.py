@@ -167,7 +167,7 @@ def test_only_a_reasoner_of_the_truth_teaches(taught):
 def test_what_the_variants_begin_with_fits_them():
     for variant in ("simulated,taught", "simulated,taught,latents"):
         config = clevrer_vqa.get_config(variant)
-        found = answering.open_taught(config)
+        found = transfer.open_taught(config)
         assert found.trained_on["features"] == "truth" and found.trained_on["simulated"]
         assert found.trained_on["scores"]["descriptive"]["per_question"] > 0.85
         assert found.model.config.num_frames == config.num_frames

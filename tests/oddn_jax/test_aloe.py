@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oddn_jax.reasoning import ALOE, ALOEConfig, slots, vocabulary
-from oddn_jax.reasoning.transformer import Attention, align_distances, sinusoids
+from oddn_jax.reasoning.transformer import Attention, Dropout, align_distances, sinusoids
 
 SMALL = dict(
     num_slots=3, num_frames=4, num_layers=2, num_heads=2, head_size=6, hidden_size=8, head_hidden_size=4
@@ -344,6 +344,29 @@ def test_recomputing_and_half_precision_change_nothing_but_rounding():
         difference = jax.tree.map(lambda a, b: ((a - b) ** 2).sum(), plain, other)
         total = sum(jax.tree.leaves(jax.tree.map(lambda a: (a**2).sum(), plain)))
         assert (sum(jax.tree.leaves(difference)) / total) ** 0.5 < tolerance
+
+
+def test_dropout_drops_its_share_everywhere_and_keeps_the_mean():
+    """16 bits decide on each number: the shares are compared with five standard errors; an odd count of numbers too."""
+
+    def drop(rate, x, seed=0):
+        return Dropout(rate, False).apply({}, x, rngs={"dropout": jax.random.key(seed)})
+
+    ones = jnp.ones((101, 7, 143))
+    for rate in (0.1, 0.5):
+        kept = drop(rate, ones)
+        dropped = np.asarray(kept == 0)
+        error = 5 * (rate * (1 - rate) / ones.size) ** 0.5
+        assert abs(dropped.mean() - rate) < error
+        assert abs(dropped[..., ::2].mean() - dropped[..., 1::2].mean()) < 2 * error * 2**0.5
+        np.testing.assert_allclose(kept[~dropped], 1 / (1 - rate), rtol=1e-4)
+        both = (dropped[..., 1:] & dropped[..., :-1]).mean()  # neighbours share a word of 32 bits
+        assert abs(both - rate**2) < 5 * rate / ones.size**0.5
+    assert (drop(0.1, ones) != drop(0.1, ones, seed=1)).any()
+    gradient = jax.grad(lambda x: drop(0.1, x).sum())(ones)
+    np.testing.assert_array_equal(gradient, drop(0.1, ones))
+    for unchanged in (Dropout(0.1, True), Dropout(0.0, False)):
+        np.testing.assert_array_equal(unchanged.apply({}, ones), ones)
 
 
 def test_frames_of_training_and_evaluation():
