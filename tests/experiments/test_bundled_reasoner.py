@@ -27,6 +27,9 @@ class Case(NamedTuple):
 
 CASES = [
     Case("quickstart_reasoner", "quickstart_questions", "quickstart", {}, 40, 0.57),
+    pytest.param(
+        Case("clevrer_wide_reasoner", "64x96", "clevrer", {"stride": 4}, 24, 0.5), marks=pytest.mark.slow
+    ),
 ]
 
 
