@@ -13,7 +13,7 @@ import pathlib
 
 from experiments import command_line
 from experiments.runs import trained
-from experiments.vqa import extraction
+from experiments.vqa import extraction, feature_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> None:
     found = trained.open_trained(options.run, options.export, options.step)
     data = trained.choose_data(found, options)
     data.stride = options.stride or data.stride
-    folder = extraction.default_folder(data.data_dir, found.name, f"{data.name}/{data.config}")
+    folder = feature_files.default_folder(data.data_dir, found.name, f"{data.name}/{data.config}")
     folder = pathlib.Path(options.output) if options.output else folder
     splits = [options.split] if options.split else None
     numbers = extraction.extract(found, data, folder, splits, options.limit, options.shard_size)

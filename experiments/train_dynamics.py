@@ -29,7 +29,7 @@ from experiments.config import DataConfig
 from experiments.runs import datasets, trained
 from experiments.runs.clips import Clips, by_rule
 from experiments.training import latent_dynamics
-from experiments.vqa import extraction
+from experiments.vqa import extraction, feature_files
 
 DEFAULT_OUTPUT = "oddn_dynamics.safetensors"
 SPLIT = "train"
@@ -122,10 +122,10 @@ def see(
     learned_from, held_out = [], []
     for clip, limit in kinds.items():
         name = f"{data.name}-{data.config}-{clip.name}_{clip.num_frames}"
-        folder = extraction.default_folder(data.data_dir, found.name, name)
+        folder = feature_files.default_folder(data.data_dir, found.name, name)
         folder = pathlib.Path(features, folder.name) if features else folder
         number = extraction.extract(found, data, folder, [split], limit, clip=clip)[split]
-        arrays = extraction.read_split(folder, split)
+        arrays = feature_files.read_split(folder, split)
         is_held_out = arrays["scene_index"] % HELD_OUT == HELD_OUT - 1  # the same videos of each kind
         if is_held_out.all() or not is_held_out.any():
             raise ValueError(

@@ -19,7 +19,7 @@ from experiments.runs import checkpoints
 from experiments.runs.logs import read_rows, say
 from experiments.training import steps
 from experiments.training.loop import work
-from experiments.vqa import loading
+from experiments.vqa import batches, loading
 from experiments.vqa import steps as reasoning
 from experiments.vqa.questions import UNKNOWN, Questions
 
@@ -191,6 +191,6 @@ def _questions(config: VQAConfig) -> tuple[Any, Any, tuple, int]:
     )
     optimizer, videos = reasoning.make_optimizer(config), np.zeros((1, *slots), np.float32)
     rows = np.zeros(number, int)
-    batch = next(reasoning.training_batches(config, asked, videos, rows, 0, steps.make_mesh()))
+    batch = next(batches.training_batches(config, asked, videos, rows, 0, steps.make_mesh()))
     state = jax.jit(lambda: reasoning.initial_state(config, optimizer))()
     return reasoning.make_train_step(config, optimizer), state, (batch,), number

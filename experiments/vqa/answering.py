@@ -12,7 +12,7 @@ from experiments.config import VQAConfig
 from experiments.runs import run_folder
 from experiments.runs.logs import say
 from experiments.vqa import (
-    extraction,
+    feature_files,
     loading,
     questions,
     reasoner,
@@ -98,7 +98,7 @@ def describe(
 ) -> dict[str, Any]:
     """Everything that a number must carry to be published."""
     simulated = (sources.questions / "simulator.json").is_file()
-    manifest = extraction.read_manifest(sources.features) if sources.features else {}
+    manifest = feature_files.read_manifest(sources.features) if sources.features else {}
     versions = run_folder.versions()
     return {
         "questions": config.questions,

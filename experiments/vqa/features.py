@@ -8,8 +8,8 @@ import numpy as np
 
 from data_pipelines.annotations import COLORS, MATERIALS, SHAPES
 from data_pipelines.datasets import open_split
-from experiments.vqa import extraction
-from experiments.vqa.extraction import Arrays
+from experiments.vqa import feature_files
+from experiments.vqa.feature_files import Arrays
 
 SMALLEST_DEVIATION = 1e-6  # what hardly varies is left as it is
 
@@ -33,7 +33,7 @@ def extracted(
         FileNotFoundError: there are none, or not all of them yet; says which command makes them.
         ValueError: they are damaged, of different models, or the model has no such features.
     """
-    arrays = extraction.read_split(folder, split)
+    arrays = feature_files.read_split(folder, split)
     if extend is not None:
         arrays = extend(arrays)
     names = ("latents", "dynamics") if which == "both" else (which,)

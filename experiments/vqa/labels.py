@@ -11,7 +11,7 @@ from data_pipelines.datasets import open_split
 from experiments.evaluation.scoring import number_labels
 from experiments.evaluation.slot_contents import ATTRIBUTES
 from experiments.runs.trained import Trained
-from experiments.vqa import extraction
+from experiments.vqa import feature_files
 from oddn_jax import compiler_options, metrics
 from oddn_jax.models import model_name
 
@@ -39,7 +39,7 @@ def labelled_videos(
     Raises:
         FileNotFoundError, ValueError: features or annotations are missing, or those of other videos.
     """
-    arrays, opened = extraction.read_split(folder, split), open_split(dataset_dir, split)
+    arrays, opened = feature_files.read_split(folder, split), open_split(dataset_dir, split)
     names = [name for name in ("latents", "dynamics") if name in arrays and which in ("both", name)]
     slots = np.concatenate([arrays[name] for name in names], -1)
     overlap_of = make_overlap(found)

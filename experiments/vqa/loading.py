@@ -10,7 +10,8 @@ import numpy as np
 from data_pipelines import clips
 from experiments.config import VQAConfig
 from experiments.runs.logs import say
-from experiments.vqa import extraction, features, questions, rollouts
+from experiments.vqa import feature_files, features, questions, rollouts
+from experiments.vqa.feature_files import Arrays
 from experiments.vqa.features import VideoFeatures
 from experiments.vqa.sources import Sources, open_model_of, splits_of
 from experiments.vqa.training import Data
@@ -44,18 +45,18 @@ def load(
     if num_frames < config.num_frames:
         say(f"{num_frames} frames a video, {config.num_frames} were asked for: the videos have {observed}")
     data = [join(of_split, of_videos, split) for of_split, of_videos, split in zip(asked, seen, splits)]
-    background = config.features != "truth" and extraction.has_background(sources.features)
+    background = config.features != "truth" and feature_files.has_background(sources.features)
     fitted = fit_model(config, data[0].videos.shape[-1], num_slots, num_frames, background)
     return fitted, dict(zip(splits, data)), standardize
 
 
-def make_rollout(config: VQAConfig, folder: pathlib.Path) -> Callable[[extraction.Arrays], extraction.Arrays]:
+def make_rollout(config: VQAConfig, folder: pathlib.Path) -> Callable[[Arrays], Arrays]:
     """What appends `config.rollout_frames` to extracted slots, by the model that saw them.
 
     Raises:
         FileNotFoundError, ValueError: `config.features_of` is not that model, or rolls out no slots.
     """
-    found, manifest = open_model_of(config, folder), extraction.read_manifest(folder)
+    found, manifest = open_model_of(config, folder), feature_files.read_manifest(folder)
     gap = clips.stored_gap(manifest["identity"]["stride"], manifest["source_stride"])
     return functools.partial(rollouts.append, found, gap=gap, num_frames=config.rollout_frames)
 

@@ -12,7 +12,7 @@ from experiments.config import VQAConfig
 from experiments.measuring.ahead_of_time import on_mesh
 from experiments.measuring.memory import Training
 from experiments.training.steps import REPLICATED, SHARDED
-from experiments.vqa import steps
+from experiments.vqa import batches, steps
 from oddn_jax.reasoning.vocabulary import CHOICE_LENGTH, QUESTION_LENGTH
 
 # CLEVRER's training questions by their number of choices, counted in its files; 0: descriptive.
@@ -20,7 +20,7 @@ NUM_QUESTIONS = {0: 109_952, 1: 149, 2: 9_317, 3: 10_188, 4: 22_966}
 NUM_FRAMES = 128  # of its videos
 
 
-def training_inputs(config: VQAConfig, mesh: Mesh) -> tuple[Any, steps.Batch]:
+def training_inputs(config: VQAConfig, mesh: Mesh) -> tuple[Any, batches.Batch]:
     """State and batch of a training step, as shapes on the mesh.
 
     Videos and the mix of questions are CLEVRER's, words as many as there can be; slots and their numbers are those of
@@ -28,7 +28,7 @@ def training_inputs(config: VQAConfig, mesh: Mesh) -> tuple[Any, steps.Batch]:
     """
     config = _as_seen(config)
     state = jax.eval_shape(lambda: steps.initial_state(config, steps.make_optimizer(config)))
-    sizes = steps.batch_sizes(config.batch_size, list(NUM_QUESTIONS.values()), mesh.size)
+    sizes = batches.batch_sizes(config.batch_size, list(NUM_QUESTIONS.values()), mesh.size)
     looked_at = [min(config.choices_per_question or number, number) for number in NUM_QUESTIONS]
     batch = tuple(_part(config, size, choices) for size, choices in zip(sizes, looked_at))
     return on_mesh(state, mesh, REPLICATED), on_mesh(batch, mesh, SHARDED)
@@ -44,11 +44,11 @@ def _as_seen(config: VQAConfig) -> VQAConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, num_frames=config.num_frames))
 
 
-def _part(config: VQAConfig, size: int, num_choices: int) -> steps.Part:
+def _part(config: VQAConfig, size: int, num_choices: int) -> batches.Part:
     def array(dtype, *shape):
         return jax.ShapeDtypeStruct((size, *shape), dtype)
 
-    return steps.Part(
+    return batches.Part(
         videos=array(
             jnp.float32, NUM_FRAMES + config.rollout_frames, config.model.num_slots, config.model.feature_size
         ),

@@ -17,7 +17,7 @@ from data_pipelines.datasets import open_split
 from experiments.config import VQAConfig, build
 from experiments.runs import checkpoints
 from experiments.runs.trained import Trained
-from experiments.vqa import extraction
+from experiments.vqa import feature_files
 from experiments.vqa.features import Standardization
 from oddn_jax.reasoning import ALOE, ALOEConfig
 
@@ -66,7 +66,7 @@ def what_it_reads(
 ) -> Reads:
     """That of a reasoner which was trained on the features in a folder, or on the true objects of a data set."""
     if folder:
-        manifest = extraction.read_manifest(folder)
+        manifest = feature_files.read_manifest(folder)
         model, digest = manifest["extracted_with"], manifest["identity"]["params_sha256"]
         source_stride, stride = manifest["source_stride"], manifest["identity"]["stride"]
     else:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from experiments.runs.trained import Trained
-from experiments.vqa.extraction import Arrays
+from experiments.vqa.feature_files import Arrays
 from oddn_jax import ODDN, compiler_options
 from oddn_jax.models import model_name
 

@@ -9,7 +9,7 @@ from data_pipelines import build
 from experiments.config import DataConfig, VQAConfig
 from experiments.runs import checkpoints, trained
 from experiments.runs.trained import Trained
-from experiments.vqa import extraction, labels, rollouts
+from experiments.vqa import extraction, feature_files, labels, rollouts
 
 
 class Sources(NamedTuple):
@@ -37,7 +37,7 @@ def prepare(config: VQAConfig) -> Sources:
     videos = build.dataset_path(name, base, config.data_dir)
     if config.features_dir:
         folder = pathlib.Path(config.features_dir)
-        model = extraction.read_manifest(folder)["extracted_with"]
+        model = feature_files.read_manifest(folder)["extracted_with"]
         return Sources(find_or_build(config.questions, config), videos, folder, model)
     found = open_model(config.features_of)  # before anything that takes minutes
     if config.rollout_frames:
@@ -45,7 +45,7 @@ def prepare(config: VQAConfig) -> Sources:
     if config.taught_by:
         labels.check_model(found)
     asked = find_or_build(config.questions, config)
-    folder = extraction.default_folder(config.data_dir, found.name, config.videos)
+    folder = feature_files.default_folder(config.data_dir, found.name, config.videos)
     data = DataConfig(name=name, config=base, data_dir=config.data_dir)
     stride = found.data.stride if found.data else data.stride
     extraction.extract(found, dataclasses.replace(data, stride=stride), folder, splits_of(config))
@@ -87,7 +87,7 @@ def open_model_of(config: VQAConfig, folder: pathlib.Path) -> Trained:
     Raises:
         FileNotFoundError, ValueError: `config.features_of` is not that model.
     """
-    found, manifest = open_model(config.features_of), extraction.read_manifest(folder)
+    found, manifest = open_model(config.features_of), feature_files.read_manifest(folder)
     if checkpoints.digest(found.params) != manifest["identity"]["params_sha256"]:
         raise ValueError(
             f"{folder} holds what {manifest['extracted_with']} saw, and config.features_of={config.features_of} has "

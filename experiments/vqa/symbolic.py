@@ -15,7 +15,7 @@ from data_pipelines.simulator.questions.executor import execute
 from data_pipelines.simulator.questions.truth import SceneTruth
 from experiments.config import VQAConfig
 from experiments.evaluation.slot_contents import ATTRIBUTES
-from experiments.vqa import answering, extraction, labels, questions, scores
+from experiments.vqa import answering, feature_files, labels, questions, scores
 from experiments.vqa.config import check
 from experiments.vqa.labels import Labelled, labelled_videos
 from experiments.vqa.questions import QUESTION_TYPES, Questions, select
@@ -43,9 +43,9 @@ def answer(config: VQAConfig) -> dict[str, Any]:
     labels.check_model(found)
     sources = prepare(config)
     labelled = list(labelled_videos(found, sources.features, sources.videos, "train", "both"))
-    reader = Reader(labelled, extraction.has_background(sources.features))
+    reader = Reader(labelled, feature_files.has_background(sources.features))
     held_out = list(labelled_videos(found, sources.features, sources.videos, config.valid_split, "both"))
-    scene_index = extraction.read_split(sources.features, config.valid_split)["scene_index"]
+    scene_index = feature_files.read_split(sources.features, config.valid_split)["scene_index"]
     truths = {int(index): reader.scene(video.slots) for index, video in zip(scene_index, held_out)}
     train = questions.read(sources.questions, "train")
     asked = questions.read(sources.questions, config.valid_split)

@@ -20,6 +20,7 @@ from experiments.training.loop import mean_metrics
 from experiments.training.steps import REPLICATED, TrainState, make_mesh
 from experiments.vqa import config as vqa_config
 from experiments.vqa import steps
+from experiments.vqa.batches import training_batches
 from experiments.vqa.config import RESUMABLE_FIELDS
 from experiments.vqa.questions import QUESTION_TYPES, Questions, select
 from experiments.vqa.scores import score
@@ -69,7 +70,7 @@ def fit(
         signals = stack.enter_context(catch_signals())
         stack.enter_context(explain_exhausted_memory(config))
         validate = _make_validation(config, valid)
-        batches = steps.training_batches(config, *train, step, mesh)
+        batches = training_batches(config, *train, step, mesh)
         train_step = None
         unread, questions, spent, bound = [], 0, 0.0, None
         over = False

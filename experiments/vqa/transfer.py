@@ -18,7 +18,7 @@ from experiments.config import VQAConfig
 from experiments.evaluation.network_probes import NetworkProbe, fit_network
 from experiments.evaluation.objects import own_slots
 from experiments.runs.logs import say
-from experiments.vqa import extraction, labels
+from experiments.vqa import feature_files, labels
 from experiments.vqa.features import Standardization, true_numbers
 from experiments.vqa.labels import Labelled
 from experiments.vqa.reasoner import Reasoner, open_reasoner
@@ -67,7 +67,7 @@ def begin_with(
         found = open_model_of(config, sources.features)
         labels.check_model(found)
         labelled = labels.labelled_videos(found, sources.features, sources.videos, "train", config.features)
-        background = int(extraction.has_background(sources.features))
+        background = int(feature_files.has_background(sources.features))
         say(f"reading true objects off slots, with the labels of {NUM_VIDEOS} training videos at most")
         hidden_size = config.model.slot_hidden_size
         reading = fit_reading(labelled, standardization, told, background, hidden_size)

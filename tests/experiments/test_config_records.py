@@ -13,7 +13,7 @@ from experiments.runs import run_folder
 from experiments.runs.logs import read_rows
 from experiments.seeds import main as train_seeds
 from experiments.vqa import config as vqa_config
-from experiments.vqa import extraction
+from experiments.vqa import feature_files
 from tests.experiments.tiny import get_config
 
 LISTS = {"curriculum": [[1.0, 3]]}
@@ -250,9 +250,9 @@ def test_lines_of_a_log_that_cannot_be_read_are_left_out(tmp_path):
     ids=range(8),
 )
 def test_features_of_which_nothing_can_be_known_are_not_read(tmp_path, manifest):
-    (tmp_path / extraction.MANIFEST).write_text(
-        manifest.replace('"format": 1', f'"format": {extraction.FORMAT}')
+    (tmp_path / feature_files.MANIFEST).write_text(
+        manifest.replace('"format": 1', f'"format": {feature_files.FORMAT}')
     )
     with pytest.raises(ValueError, match=r"cannot be read .*: remove the folder and extract again") as caught:
-        extraction.read_split(tmp_path, "train")
+        feature_files.read_split(tmp_path, "train")
     assert "\n" not in str(caught.value)

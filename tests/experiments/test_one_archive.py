@@ -10,7 +10,7 @@ from data_pipelines.simulator.__main__ import main as simulate
 from experiments import evaluate, extract_latents, figures, predict
 from experiments.evaluation import protocol
 from experiments.training.loop import fit
-from experiments.vqa import extraction
+from experiments.vqa import feature_files
 from tests.experiments.tiny import get_config
 from tests.experiments.untrained import write_run
 
@@ -61,7 +61,7 @@ def test_it_is_scored_drawn_and_extracted(run, data, tmp_path, capsys):
     start(figures, figures.arguments, f"--run={run}", *data, *options)
     assert (tmp_path / "report.html").is_file()
     start(extract_latents, extract_latents.add_arguments, f"--run={run}", *data, f"--output={tmp_path}/seen")
-    assert list(extraction.read_split(tmp_path / "seen", "validation")["scene_index"]) == [10000, 10001]
+    assert list(feature_files.read_split(tmp_path / "seen", "validation")["scene_index"]) == [10000, 10001]
 
 
 def test_it_is_predicted(run, raw_dir, tmp_path):

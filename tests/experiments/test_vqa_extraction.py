@@ -13,7 +13,7 @@ import pytest
 from data_pipelines import clips
 from data_pipelines.datasets import VERSION, open_split
 from experiments.runs import trained
-from experiments.vqa import extraction, features
+from experiments.vqa import extraction, feature_files, features
 from oddn_jax import ODDN
 from tests.experiments.tiny import DATA_NAME
 from tests.experiments.untrained import write_run
@@ -44,7 +44,7 @@ def contents(folder):
 
 
 def test_features_are_what_the_model_sees(found, folder, data_dir):
-    arrays = extraction.read_split(folder, "train")
+    arrays = feature_files.read_split(folder, "train")
     config = found.model.config
     assert arrays["latents"].shape == (5, 10, config.num_slots, config.latent_size)
     assert arrays["dynamics"].shape == (5, 10, config.num_slots, config.dynamics_size)
@@ -80,12 +80,12 @@ def test_one_clip_of_each_video(found, folder, data_dir, tmp_path):
     """The first in which objects collide: a model that does not track sees the same in it as in the whole video."""
     clip, taken = extraction.ClipRule("collision", 5), tmp_path / "clips"
     number = extraction.extract(found, found.data, taken, ["train"], limit=2, clip=clip)["train"]
-    arrays = extraction.read_split(taken, "train")
+    arrays = feature_files.read_split(taken, "train")
     assert number == 2 and arrays["latents"].shape[:2] == (2, 5)
-    assert extraction.read_manifest(taken)["source_stride"] == found.data.stride
+    assert feature_files.read_manifest(taken)["source_stride"] == found.data.stride
     split = open_split(data_dir / "simulated_clevrer" / DATA_NAME / VERSION, "train")
     gap = clips.stored_gap(found.data.stride, split.source_stride)
-    whole = extraction.read_split(folder, "train")["latents"]
+    whole = feature_files.read_split(folder, "train")["latents"]
     for row, place in enumerate(arrays["scene_index"]):
         touches = split.entries[place]["collision_frames"]
         start = clips.collision_starts(touches, split.entries[place]["num_frames"], 5, gap)[0]
@@ -132,7 +132,7 @@ def test_what_is_there_is_kept_and_the_rest_is_the_same_to_the_byte(
     with pytest.raises(
         FileNotFoundError, match="2 of 3 files of the train split are missing, train-00001-of-00003"
     ):
-        extraction.read_split(other, "train")
+        feature_files.read_split(other, "train")
     extraction.extract(found, found.data, other, ["train"], limit=5, shard_size=2)
     assert looked == [0, 1, 2, 3, 2, 3, 4]
     assert "2 videos are there, 3 to do, 10 frames each" in capsys.readouterr().err
@@ -145,14 +145,14 @@ def test_several_videos_at_once_are_seen_as_one_by_one(found, folder, tmp_path, 
     monkeypatch.setattr(extraction.jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(extraction, "AT_ONCE", 3)
     extraction.extract(found, found.data, tmp_path, ["train"], limit=5)
-    together, alone = (extraction.read_split(of, "train") for of in (tmp_path, folder))
+    together, alone = (feature_files.read_split(of, "train") for of in (tmp_path, folder))
     assert together.keys() == alone.keys()
     for name, values in alone.items():
         np.testing.assert_allclose(together[name], values, atol=1e-4)
 
 
 def test_whose_features_they_are(found, folder, tmp_path):
-    manifest = extraction.read_manifest(folder)
+    manifest = feature_files.read_manifest(folder)
     assert manifest["identity"]["model"] == "ODDN" and manifest["identity"]["stride"] == found.data.stride
     assert manifest["provenance"]["step"] == 6 and manifest["splits"] == {"train": 5, "validation": 3}
     assert manifest["identity"]["simulator"]["simulator"]
@@ -163,20 +163,20 @@ def test_whose_features_they_are(found, folder, tmp_path):
         extraction.extract(changed, found.data, folder, ["train"], limit=5, shard_size=2)
     with pytest.raises(ValueError, match="holds features of 5 train videos, not 4: repeat the --limit"):
         extraction.extract(found, found.data, folder, ["train"], limit=4, shard_size=2)
-    assert extraction.read_manifest(folder) == manifest
+    assert feature_files.read_manifest(folder) == manifest
 
 
 def test_features_of_an_earlier_version_go_on(found, folder, tmp_path):
     """Its manifest lacks an option that came later, and its files carry the sum of what it has."""
     earlier = copied(folder, tmp_path)
-    identity = extraction.read_manifest(folder)["identity"]
+    identity = feature_files.read_manifest(folder)["identity"]
     assert identity["config"].pop("num_tracking_steps") == 0
     change(earlier, identity=identity)
     for path in earlier.glob("*.safetensors"):
-        arrays = extraction._read_shard(
-            path, extraction._digest(extraction.read_manifest(folder)["identity"])
+        arrays = feature_files.read_shard(
+            path, feature_files.digest_of(feature_files.read_manifest(folder)["identity"])
         )
-        extraction._write_shard(path, arrays, extraction._digest(identity))
+        feature_files.write_shard(path, arrays, feature_files.digest_of(identity))
     path.unlink()
     changed = found._replace(model=ODDN(dataclasses.replace(found.model.config, num_tracking_steps=2)))
     with pytest.raises(ValueError, match="holds features with another config"):
@@ -184,7 +184,7 @@ def test_features_of_an_earlier_version_go_on(found, folder, tmp_path):
     extraction.extract(found, found.data, earlier, ["train"], limit=5)
     extraction.extract(found, found.data, earlier, ["validation"], limit=3)
     for split in ("train", "validation"):
-        both = (extraction.read_split(of, split)["latents"] for of in (earlier, folder))
+        both = (feature_files.read_split(of, split)["latents"] for of in (earlier, folder))
         np.testing.assert_array_equal(*both)
 
 
@@ -221,9 +221,9 @@ def exchange(folder):
         (lambda folder: (folder / "features.json").write_text("{"), "features.json cannot be read"),
         (
             lambda folder: (folder / "features.json").write_text(
-                json.dumps({"format": extraction.FORMAT + 1})
+                json.dumps({"format": feature_files.FORMAT + 1})
             ),
-            f"format {extraction.FORMAT + 1}, this version reads {extraction.FORMAT}",
+            f"format {feature_files.FORMAT + 1}, this version reads {feature_files.FORMAT}",
         ),
         (
             lambda folder: (folder / "features.json").write_text(json.dumps({"format": "\n\0"})),
@@ -242,22 +242,22 @@ def test_damaged_features(folder, tmp_path, harm, message):
     copy = copied(folder, tmp_path)
     harm(copy)
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
-        extraction.read_split(copy, "train")
+        feature_files.read_split(copy, "train")
     assert "\n" not in str(caught.value)
 
 
 def test_a_split_and_a_kind_that_are_not_there(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no features of the test split"):
-        extraction.read_split(folder, "test")
-    arrays = extraction.read_split(folder, "train")
+        feature_files.read_split(folder, "test")
+    arrays = feature_files.read_split(folder, "train")
     with pytest.raises(ValueError, match="the model has no dynamics"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(extraction, "read_split", lambda *_: {"latents": arrays["latents"]})
+            patch.setattr(feature_files, "read_split", lambda *_: {"latents": arrays["latents"]})
             features.extracted(folder, "train", "both")
 
 
 def test_default_folder():
-    assert str(extraction.default_folder("data", "runs/reasoning", "clevrer/64x96")) == (
+    assert str(feature_files.default_folder("data", "runs/reasoning", "clevrer/64x96")) == (
         "data/features/runs-reasoning/clevrer-64x96"
     )
-    assert extraction.default_folder("d", "models/oddn.safetensors", "a/b").parts[-2] == "models-oddn"
+    assert feature_files.default_folder("d", "models/oddn.safetensors", "a/b").parts[-2] == "models-oddn"

@@ -9,7 +9,7 @@ import pytest
 from data_pipelines import build
 from experiments.configs import clevrer_vqa
 from experiments.runs import trained
-from experiments.vqa import answering, extraction
+from experiments.vqa import answering, extraction, feature_files
 from tests.experiments.test_vqa_scores import check_submission
 from tests.experiments.tiny import DATA_NAME
 from tests.experiments.untrained import write_run
@@ -31,7 +31,7 @@ def test_extract_killed_and_again_then_train_and_evaluate(start_program, run_pro
     run, features, row = (tmp_path / name for name in ("run", "features", "row"))
     write_run(run, data)
     extract = ("-m", "experiments.extract_latents", f"--run={run}", f"--output={features}", "--shard_size=1")
-    moment = ("experiments.vqa.extraction:_write_shard", "3", "", "SIGKILL", "process")
+    moment = ("experiments.vqa.feature_files:write_shard", "3", "", "SIGKILL", "process")
     process = start_program("-m", "tests.stopped", *moment, *extract[1:])
     assert process.wait() == -signal.SIGKILL, process.output.read_text()
     made = {path.name: path.read_bytes() for path in features.glob("*.safetensors")}
@@ -110,7 +110,7 @@ def test_with_rollouts(data, tmp_path):
     record = answering.train_and_evaluate(config, row)
     assert record["rollout_frames"] == 3 and record["scores"]["descriptive"]["n"] > 20
     assert not (row / "reasoner.safetensors").exists()  # `ask` reads observed frames alone
-    config.features_dir = str(extraction.default_folder(str(data), str(run), config.videos))
+    config.features_dir = str(feature_files.default_folder(str(data), str(run), config.videos))
     config.features_of = "quickstart"
     with pytest.raises(
         ValueError, match=r"config.features_of=quickstart has other parameters: name the model"

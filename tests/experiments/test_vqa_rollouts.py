@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from experiments.runs import trained
-from experiments.vqa import rollouts, steps
+from experiments.vqa import batches, rollouts, steps
 from experiments.vqa.config import VQAConfig, check
 from oddn_jax.baselines import IODINELinear, IODINELinearConfig
 from tests.experiments.asked import EXAMPLE
 from tests.experiments.test_vqa_steps import make_config, steps_mesh
 
-PREDICTIVE = EXAMPLE.type == steps.PREDICTIVE
+PREDICTIVE = EXAMPLE.type == batches.PREDICTIVE
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_predictive_questions_alone_see_what_is_rolled_out():
     np.testing.assert_allclose(one.answer, alone.answer, atol=1e-5)
 
     # In training too: the loss of a batch hangs on what follows by its predictive questions.
-    batch = next(steps.training_batches(config, EXAMPLE, videos, rows, 0, steps_mesh()))
+    batch = next(batches.training_batches(config, EXAMPLE, videos, rows, 0, steps_mesh()))
     losses = jax.jit(lambda batch: steps.compute_losses(config, params, batch, jax.random.key(0))[0])
     for changes in (1.0, 0.0):
         moved = tuple(

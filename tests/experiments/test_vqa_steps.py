@@ -9,11 +9,11 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.vqa import batches, questions, steps, training
 from experiments.vqa import config as vqa_config
-from experiments.vqa import questions, steps, training
-from experiments.vqa.answering import join, make_blind
 from experiments.vqa.config import VQAConfig, check
 from experiments.vqa.features import Standardization, VideoFeatures, pad_slots
+from experiments.vqa.loading import join, make_blind
 from experiments.vqa.training import Data
 from oddn_jax.reasoning import ALOEConfig
 from tests.experiments.asked import EXAMPLE, make_questions
@@ -40,7 +40,7 @@ def make_config(**changes):
 def make_batch(config, asked=EXAMPLE, step=0):
     rows = (asked.scene_index == 9).astype(int)
     mesh = steps_mesh()
-    return next(steps.training_batches(config, asked, VIDEOS, rows, step, mesh))
+    return next(batches.training_batches(config, asked, VIDEOS, rows, step, mesh))
 
 
 def steps_mesh():
@@ -80,9 +80,9 @@ def test_buckets_hold_every_question_once_with_room_for_its_words():
 
 @pytest.mark.parametrize("form", ["absolute", "relative"])
 def test_batches_hold_all_buckets_in_the_proportion_of_the_data(form):
-    assert steps.batch_sizes(256, [110, 42], 1) == (185, 71)
-    assert steps.batch_sizes(256, [110, 42], 8) == (184, 72)
-    assert steps.batch_sizes(64, [1000, 1], 1) == (64, 1)
+    assert batches.batch_sizes(256, [110, 42], 1) == (185, 71)
+    assert batches.batch_sizes(256, [110, 42], 8) == (184, 72)
+    assert batches.batch_sizes(64, [1000, 1], 1) == (64, 1)
     config = make_config()
     config.model = dataclasses.replace(SMALL, form=form, word_size=2 if form == "relative" else 4)
     batch = make_batch(config)
@@ -137,7 +137,7 @@ def test_losses_are_means_over_questions_and_over_choices(form):
     params = jax.jit(lambda: steps.initial_state(config, steps.make_optimizer(config)).params)()
     videos = np.broadcast_to(np.arange(4, dtype="f4"), (2, 8, 2, 4))
     rows = np.zeros(len(EXAMPLE.type), int)
-    batch = next(steps.training_batches(config, EXAMPLE, videos, rows, 0, steps_mesh()))
+    batch = next(batches.training_batches(config, EXAMPLE, videos, rows, 0, steps_mesh()))
     assert sorted(int(place) for part in batch for place in part.id) == list(range(len(EXAMPLE.type)))
     loss, metrics = jax.jit(lambda batch: steps.compute_losses(config, params, batch, jax.random.key(0)))(
         batch

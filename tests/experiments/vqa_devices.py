@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding
 
 from experiments.training.steps import REPLICATED
 from experiments.vqa import steps
+from experiments.vqa.batches import training_batches
 from experiments.vqa.config import VQAConfig
 from oddn_jax.reasoning import ALOEConfig
 from tests.experiments.asked import EXAMPLE
@@ -27,7 +28,7 @@ for number in (1, jax.device_count()):
     axis_types = (jax.sharding.AxisType.Auto,)
     mesh = jax.make_mesh((number,), ("data",), axis_types=axis_types, devices=jax.devices()[:number])
     state = jax.device_put(steps.initial_state(config, optimizer), NamedSharding(mesh, REPLICATED))
-    batches = steps.training_batches(config, EXAMPLE, videos, rows, 0, mesh)
+    batches = training_batches(config, EXAMPLE, videos, rows, 0, mesh)
     train_step = steps.make_train_step(config, optimizer)
     for _ in range(2):
         batch = next(batches)

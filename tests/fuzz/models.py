@@ -15,7 +15,7 @@ from experiments import config as configs
 from experiments.config import VQAConfig
 from experiments.runs import run_folder
 from experiments.vqa import config as vqa_config
-from experiments.vqa import extraction
+from experiments.vqa import feature_files
 from oddn_jax.export import checksum, header_checksum
 from tests.experiments.tiny import get_config
 from tests.fuzz.fuzzing import Target
@@ -102,14 +102,14 @@ def _check(path: pathlib.Path, from_json, check) -> None:
 
 
 def _write_features(folder: pathlib.Path) -> list[pathlib.Path]:
-    path = folder / "features" / extraction.MANIFEST
+    path = folder / "features" / feature_files.MANIFEST
     path.parent.mkdir()
     identity = {"model": "ODDN", "config": {}, "shard_size": 2}
-    manifest = {"format": extraction.FORMAT, "identity": identity, "splits": {"train": 1}}
+    manifest = {"format": feature_files.FORMAT, "identity": identity, "splits": {"train": 1}}
     path.write_text(json.dumps(manifest | {"extracted_with": "quickstart", "source_stride": 4}))
     arrays = {"latents": np.zeros((1, 2, 3, 4), np.float32), "scene_index": np.zeros(1, np.int32)}
     shard = path.with_name("train-00000-of-00001.safetensors")
-    extraction._write_shard(shard, arrays, extraction._digest(identity))
+    feature_files.write_shard(shard, arrays, feature_files.digest_of(identity))
     copied = folder / "features.json"
     copied.write_bytes(path.read_bytes())
     return [copied]
@@ -117,8 +117,8 @@ def _write_features(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _read_features(path: pathlib.Path) -> None:
     folder = path.parent / "features"
-    (folder / extraction.MANIFEST).write_bytes(path.read_bytes())
-    extraction.read_split(folder, "train")
+    (folder / feature_files.MANIFEST).write_bytes(path.read_bytes())
+    feature_files.read_split(folder, "train")
 
 
 EXPORT = Target(_read_export, _write_exports, (ValueError,))
