@@ -10,7 +10,8 @@ import pytest
 from data_pipelines import build
 from experiments.configs import clevrer_vqa
 from experiments.evaluation import network_probes
-from experiments.vqa import answering, features, reasoner, transfer
+from experiments.runs.trained import Trained
+from experiments.vqa import answering, features, reasoner, sources, transfer
 from experiments.vqa.features import Standardization
 from experiments.vqa.labels import Labelled
 from experiments.vqa.reasoner import Reads, Reasoner
@@ -18,6 +19,7 @@ from oddn_jax.reasoning import ALOE, ALOEConfig
 from tests.experiments.asked import EXAMPLE
 from tests.experiments.test_vqa_programs import OPTIONS, QUESTIONS
 from tests.experiments.tiny import DATA_NAME
+from tests.experiments.toy_model import Toy, ToyConfig
 from tests.experiments.untrained import write_run
 
 FRAMES, OBJECTS, SIZE = 4, 3, 24
@@ -162,6 +164,16 @@ def test_only_a_reasoner_of_the_truth_teaches(taught):
     other = taught._replace(reads=dataclasses.replace(taught.reads, features="both"))
     with pytest.raises(ValueError, match="taught has not read the truth itself but both"):
         transfer.check(dataclasses.replace(FORM, slot_hidden_size=8), "both", other)
+
+
+def test_a_model_whose_slots_cannot_be_drawn_is_refused_before_anything_is_made(monkeypatch, tmp_path):
+    own = Trained(Toy(ToyConfig()), {}, None, {}, "mine")
+    monkeypatch.setattr(sources, "open_model", lambda name: own)
+    config = clevrer_vqa.get_config("simulated,taught")
+    config.data_dir = str(tmp_path / "data")
+    with pytest.raises(ValueError, match=r"mine: \S+:Toy has no slots that can be decoded one by one"):
+        sources.prepare(config)
+    assert not (tmp_path / "data").exists()
 
 
 def test_what_the_variants_begin_with_fits_them():
