@@ -15,10 +15,10 @@ from experiments.vqa import (
     feature_files,
     loading,
     questions,
+    readings,
     reasoner,
     references,
     scores,
-    steps,
     training,
     transfer,
 )
@@ -47,9 +47,9 @@ def train_and_evaluate(config: VQAConfig, workdir: str | pathlib.Path) -> dict[s
     begin = taught and functools.partial(transfer.begin_with, config, taught, sources, standardization)
     with run_folder.hold(workdir):
         params = training.fit(config, workdir, train, valid, begin)
-        predictions = steps.to_predictions(training.answer(config, params, valid))
+        predictions = readings.to_predictions(training.answer(config, params, valid))
         submitted = data[config.submission_split or config.valid_split]
-        answers = steps.to_predictions(training.answer(config, params, submitted))
+        answers = readings.to_predictions(training.answer(config, params, submitted))
         write_json(workdir / "submission.json", scores.submission(submitted.questions, answers))
         record = describe(config, sources, train.questions, valid.questions) | {
             "scores": scores.score(valid.questions, predictions),
@@ -82,7 +82,7 @@ def reference_scores(
         blind, *data = loading.make_blind(config, train.questions, valid.questions)
         begin = taught and functools.partial(transfer.begin_with, blind, taught, sources, None)
         params = training.fit(blind, workdir / "blind", *data, begin)
-        said = steps.to_predictions(training.answer(blind, params, data[1]))
+        said = readings.to_predictions(training.answer(blind, params, data[1]))
         found["blind"] = scores.score(valid.questions, said)
     if "majority" in config.references:
         found["majority"] = scores.score(valid.questions, scores.majority(train.questions, valid.questions))

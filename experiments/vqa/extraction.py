@@ -124,6 +124,10 @@ def look_at(found: Trained, gap: int, videos: np.ndarray, scene_indices: Sequenc
     Frames `gap` apart make a video of their own, so that its dynamics are those of training: every model of videos can
     be asked in this way.
 
+    Args:
+        gap: frames of these videos from one frame of training to the next.
+        scene_indices: of the videos; the noise that a model draws hangs on them.
+
     Raises:
         ValueError: the model has no slots.
     """

@@ -97,7 +97,19 @@ def has_background(folder: pathlib.Path) -> bool:
 def write_manifest(
     folder: pathlib.Path, identity: dict, numbers: dict[str, int], source_stride: int, found: Trained
 ) -> dict:
-    """Returns the identity that the folder's files carry: as it was first written, perhaps by an earlier version."""
+    """Begins a folder, or goes on with one that holds the same, of more splits perhaps.
+
+    Args:
+        identity: what the features are: model, data, stride, clips, size of shards.
+        numbers: videos of each split.
+        source_stride: source frames from one frame to the next.
+
+    Returns:
+        The identity that the folder's files carry: as it was first written, perhaps by an earlier version.
+
+    Raises:
+        ValueError: the folder holds other features.
+    """
     identity = json.loads(json.dumps(identity))  # tuples are lists there
     splits = numbers
     if (folder / MANIFEST).exists():
@@ -129,11 +141,17 @@ def write_manifest(
 
 
 def shard_paths(folder: pathlib.Path, split: str, number: int, shard_size: int) -> list[pathlib.Path]:
+    """The files of a split of so many videos, in order, whether they are there or not."""
     count = -(-number // shard_size)
     return [folder / f"{split}-{place:05d}-of-{count:05d}.safetensors" for place in range(count)]
 
 
 def write_shard(path: pathlib.Path, arrays: Arrays, digest: str) -> None:
+    """Writes a shard whole or not at all.
+
+    Args:
+        digest: of the folder's identity.
+    """
     # One entry: several would be written in any order.
     header = {"identity_sha256": digest, "arrays_sha256": checkpoints.digest(arrays)}
     with whole_file(path) as partial:
@@ -141,6 +159,14 @@ def write_shard(path: pathlib.Path, arrays: Arrays, digest: str) -> None:
 
 
 def read_shard(path: pathlib.Path, digest: str) -> Arrays:
+    """The arrays of a shard.
+
+    Args:
+        digest: of the folder's identity.
+
+    Raises:
+        ValueError: the file is missing, damaged, or of another extraction.
+    """
     try:
         with safe_open(str(path), framework="numpy") as file:
             header = parse_record(file.metadata()["features"])
@@ -155,6 +181,7 @@ def read_shard(path: pathlib.Path, digest: str) -> Arrays:
 
 
 def digest_of(identity: dict[str, Any]) -> str:
+    """SHA-256 of an identity, which each shard carries."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

@@ -73,7 +73,10 @@ def check_model(found: Trained) -> None:
     """Raises ValueError unless the model's slots can be matched to objects by the masks that it decodes."""
     if not hasattr(found.model, "decode"):
         kind = model_name(type(found.model))
-        raise ValueError(f"{found.name}: {kind} has no slots that can be decoded one by one")
+        raise ValueError(
+            f"{found.name}: {kind} has no slots that can be decoded one by one: name another model "
+            "as config.features_of"
+        )
 
 
 def make_overlap(found: Trained) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -25,7 +25,8 @@ def prepare(config: VQAConfig) -> Sources:
     """Simulates questions and videos that are simulated and missing, and extracts features that are missing.
 
     Raises:
-        FileNotFoundError, ValueError: what is missing needs raw files or a trained model, or there is no such thing.
+        FileNotFoundError, ValueError: what is missing needs raw files or a trained model, there is no such thing, or
+            the model cannot do what the config asks of it: roll out, or decode slots.
     """
     if config.features == "blind":
         return Sources(find_or_build(config.questions, config), None, None, None)

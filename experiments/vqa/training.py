@@ -19,7 +19,7 @@ from experiments.runs.logs import MetricLog, say
 from experiments.training.loop import mean_metrics
 from experiments.training.steps import REPLICATED, TrainState, make_mesh
 from experiments.vqa import config as vqa_config
-from experiments.vqa import steps
+from experiments.vqa import readings, steps
 from experiments.vqa.batches import training_batches
 from experiments.vqa.config import RESUMABLE_FIELDS
 from experiments.vqa.questions import QUESTION_TYPES, Questions, select
@@ -111,9 +111,9 @@ def fit(
     return state.params
 
 
-def answer(config: VQAConfig, params: Any, data: Data) -> steps.Logits:
+def answer(config: VQAConfig, params: Any, data: Data) -> readings.Logits:
     """What the model says to all questions."""
-    return steps.make_answering(config)(params, data.questions, data.videos, data.rows)
+    return readings.make_answering(config)(params, data.questions, data.videos, data.rows)
 
 
 def describe(metrics: Mapping[str, float]) -> str:
@@ -158,12 +158,12 @@ def _make_validation(config: VQAConfig, valid: Data) -> Callable[[Any], dict[str
     number = min(config.num_valid_questions, len(valid.rows))
     places = np.linspace(0, len(valid.rows) - 1, number).astype(int)
     questions, rows = select(valid.questions, places), valid.rows[places]
-    run = steps.make_answering(config)
+    run = readings.make_answering(config)
 
     def validate(params):
         logits = run(params, questions, valid.videos, rows)
-        scores = score(questions, steps.to_predictions(logits))
+        scores = score(questions, readings.to_predictions(logits))
         accuracies = {f"{name}_per_question": entry["per_question"] for name, entry in scores.items()}
-        return steps.mean_losses(logits, questions) | accuracies
+        return readings.mean_losses(logits, questions) | accuracies
 
     return validate

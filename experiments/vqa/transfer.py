@@ -56,7 +56,8 @@ def begin_with(
     """The parameters that a reasoner begins with, from those of one that was taught on the truth.
 
     Raises:
-        FileNotFoundError, ValueError: the labels of the videos, or the model that saw them, are missing.
+        FileNotFoundError, ValueError: the labels of the videos, or the model that saw them, are missing, or its slots
+            cannot be decoded.
     """
     told = standardization_of(taught.reads)
     if standardization is None:  # blind

@@ -160,10 +160,10 @@ class Attention(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Each number is zero with probability `rate`, to the nearest of 65,536 steps; the others grow to keep the mean.
+    """Each number is zero with probability `rate`, rounded to 1/65,536; the others grow to keep the mean.
 
-    `flax.linen.Dropout` draws 64 random bits for each number, which is two fifths of a training step on a core of a
-    processor; 16 will do.
+    `flax.linen.Dropout` draws 32 bits for each number, which takes two fifths of a training step on one core. Here two
+    numbers share such a draw.
     """
 
     rate: float
@@ -171,7 +171,7 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-        dropped = round(self.rate * 2**16)
+        dropped = min(round(self.rate * 2**16), 2**16 - 1)
         if self.deterministic or not dropped:
             return x
         bits = jax.random.bits(self.make_rng("dropout"), (-(-x.size // 2),), jnp.uint32)

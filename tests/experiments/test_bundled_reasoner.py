@@ -22,7 +22,7 @@ class Case(NamedTuple):
     questions: str
     options: dict[str, int]
     number: int  # of videos
-    floor: float  # of right answers to descriptive questions; a blind one is right for 40 %
+    floor: float  # of right answers to descriptive questions; blind ones are right for 40 and 36 %
 
 
 CASES = [

@@ -22,7 +22,7 @@ from experiments.measuring.cost import count_flops
 from experiments.measuring.kernels import kernels
 from experiments.measuring.memory import needs
 from experiments.training import steps
-from experiments.vqa import steps as vqa_steps
+from experiments.vqa import readings
 from experiments.vqa.needs import QUESTIONS
 from oddn_jax.compilation import compiling_for
 from oddn_jax.reasoning import ALOEConfig
@@ -170,7 +170,7 @@ def test_the_reasoner_s_evaluation_compiles(kind):
     if kind == "judge":
         one_choice = part.choice_words.update(shape=(part.choice_words.shape[0], part.choice_words.shape[2]))
         inputs = (state.params, part.videos, part.is_predictive, part.words, one_choice)
-    read = dict(zip(("answer", "judge"), vqa_steps.make_readings(REASONER)))[kind]
+    read = dict(zip(("answer", "judge"), readings.make_readings(REASONER)))[kind]
     check_program(compile_for(lambda: read, inputs, mesh(1)).as_text())
 
 

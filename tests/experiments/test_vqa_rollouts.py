@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.runs import trained
-from experiments.vqa import batches, rollouts, steps
+from experiments.vqa import batches, readings, rollouts, steps
 from experiments.vqa.config import VQAConfig, check
 from oddn_jax.baselines import IODINELinear, IODINELinearConfig
 from tests.experiments.asked import EXAMPLE
@@ -69,12 +69,12 @@ def test_predictive_questions_alone_see_what_is_rolled_out():
     other = videos.copy()
     other[:, 8:] += 1
     rows = (EXAMPLE.scene_index == 9).astype(int)
-    answering_questions = steps.make_answering(config)
+    answering_questions = readings.make_answering(config)
     one, two = (answering_questions(params, EXAMPLE, seen, rows) for seen in (videos, other))
     changed = (one.choice != two.choice).any(1) | (one.answer != two.answer).any(1)
     np.testing.assert_array_equal(changed, PREDICTIVE)
     # All others see what they see without.
-    alone = steps.make_answering(make_config())(params, EXAMPLE, videos[:, :8], rows)
+    alone = readings.make_answering(make_config())(params, EXAMPLE, videos[:, :8], rows)
     np.testing.assert_allclose(one.choice[~PREDICTIVE], alone.choice[~PREDICTIVE], atol=1e-5)
     np.testing.assert_allclose(one.answer, alone.answer, atol=1e-5)
 

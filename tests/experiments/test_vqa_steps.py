@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.vqa import batches, questions, steps, training
+from experiments.vqa import batches, questions, readings, steps, training
 from experiments.vqa import config as vqa_config
 from experiments.vqa.config import VQAConfig, check
 from experiments.vqa.features import Standardization, VideoFeatures, pad_slots
@@ -143,7 +143,7 @@ def test_losses_are_means_over_questions_and_over_choices(form):
         batch
     )
     assert loss == metrics["descriptive_loss"] + metrics["choice_loss"]
-    logits = steps.make_answering(config)(params, EXAMPLE, videos, rows)
+    logits = readings.make_answering(config)(params, EXAMPLE, videos, rows)
     losses, rights = ([], []), ([], [])
     for place, of_type in enumerate(EXAMPLE.type):
         if of_type == 0:
@@ -156,7 +156,7 @@ def test_losses_are_means_over_questions_and_over_choices(form):
             )
             losses[1].append(-np.log(share if correct else 1 - share))
             rights[1].append((share > 0.5) == correct)
-    measured = steps.mean_losses(logits, EXAMPLE)
+    measured = readings.mean_losses(logits, EXAMPLE)
     for kind, of_kind, right in zip(("descriptive", "choice"), losses, rights):
         np.testing.assert_allclose(metrics[f"{kind}_loss"], np.mean(of_kind), rtol=2e-5)
         np.testing.assert_allclose(measured[f"{kind}_loss"], np.mean(of_kind), rtol=2e-5)
@@ -200,7 +200,7 @@ def test_it_learns_what_only_the_video_tells_and_the_blind_one_does_not(tmp_path
     blind, *blind_data = make_blind(config, asked, asked)
     for name, own_config, own_data in (("seeing", config, data), ("blind", blind, blind_data[0])):
         params = training.fit(own_config, tmp_path / name, own_data, own_data)
-        predictions = steps.to_predictions(training.answer(own_config, params, own_data))
+        predictions = readings.to_predictions(training.answer(own_config, params, own_data))
         said[name] = (predictions.answer == asked.answer).mean()
     assert said["seeing"] > 0.95
     assert said["blind"] == max(answers.mean(), 1 - answers.mean())
